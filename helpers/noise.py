@@ -1,0 +1,43 @@
+"""The noise that two models share.
+
+Reproducibility compares what different models make of the *same* initial noise, so the noise of sample i must be the same
+on every machine, device and batch size, today and in ten years. Here it depends on (seed, i) alone: sample i has its own
+counter-based generator, Philox (Salmon et al. 2011), keyed by the pair. The paper's official code keeps one CUDA generator
+for each seed, whose numbers cannot be had without a GPU. Used by every chapter.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def standard_normal(seed: int, index: int, count: int) -> np.ndarray:
+    """`count` standard normal numbers that depend on (seed, index) alone, float64.
+
+    Box & Muller's transform of Philox's raw 64-bit output, z = sqrt(-2 ln u) (cos 2 pi v, sin 2 pi v). numpy promises that
+    the raw stream never changes; it promises nothing of `Generator.standard_normal`.
+    """
+    if seed < 0 or index < 0:
+        raise ValueError(f"seed and sample number are 0 or more, not {seed} and {index}")
+    half = (count + 1) // 2
+    raw = np.random.Philox(key=np.array([seed, index], dtype=np.uint64)).random_raw(2 * half)
+    uniform = ((raw >> np.uint64(11)) + 0.5) * 2.0**-53            # in (0, 1), never 0: its logarithm is taken
+    radius, angle = np.sqrt(-2.0 * np.log(uniform[:half])), 2.0 * np.pi * uniform[half:]
+    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:count]
+
+
+def initial_noise(indices: Iterable[int], shape: tuple[int, ...], seed: int = 0,
+                  device: str | torch.device = "cpu") -> Tensor:
+    """z ~ N(0, I) of the samples numbered `indices`, float32 (len(indices), *shape), rounded from float64.
+
+    A sampler starts from `sigma_max * z`, for every perturbation kernel (see the book's protocol).
+    ValueError if there are no indices.
+    """
+    indices = list(indices)
+    if not indices:
+        raise ValueError("no samples asked for: give at least one index")
+    count = int(np.prod(shape))
+    z = np.stack([standard_normal(seed, i, count) for i in indices]).astype(np.float32)
+    return torch.from_numpy(z).view(len(indices), *shape).to(device)

@@ -1,0 +1,18 @@
+"""Where things are: every path of the project, resolved from this file.
+
+Chapters, tests and the driver run in different working directories, so no
+other file spells a relative path.
+"""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BOOK = ROOT / "book"
+NOTEBOOKS = ROOT / "notebooks"
+DATA = ROOT / "data"
+FASHION_MNIST = DATA / "fashion-mnist"
+ZOO = DATA / "zoo"
+RESULTS = DATA / "results"
+BUILD = ROOT / "_build"
+RUNS = BUILD / "runs"
+DOWNLOADS = BUILD / "downloads"
