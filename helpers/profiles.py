@@ -1,0 +1,101 @@
+"""Profiles: how large the book's experiments are, in one place.
+
+Every chapter takes one parameter `profile`:
+
+    laptop   the default: Fashion-MNIST, the shipped zoo, 2 CPU cores, minutes
+    smoke    tiny models trained from nothing in seconds: what the tests run; its numbers mean nothing
+    paper    CIFAR-10 at the paper's widths, sizes and training length, on a GPU; trained on first use
+
+and a profile says which models a chapter uses, so that `zoo.py` can train them before any chapter runs.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from helpers import paths
+from helpers.scores import SSCD_THRESHOLD, THRESHOLD
+from helpers.training import Recipe
+from helpers.zoo import ModelSpec
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The size of the experiments.
+
+    sizes         training set sizes N, ascending
+    widths        base widths of the two U-Nets, small and large
+    seeds         training seeds at the small width
+    half          size of the two disjoint training sets: the pool's first `half` images and the next
+    samples       initial noises, each carried to an image by every model
+    solver_steps  time steps of the Heun solver: NFE = 2 steps - 1
+    held_out      test images used for controls and calibration
+    zoo           where the trained weights are
+    descriptor    None for the shipped one, or the path of SSCD's TorchScript file
+    threshold     the similarity above which one image is a copy of another
+    """
+
+    name: str
+    sizes: tuple[int, ...]
+    widths: tuple[int, int]
+    half: int
+    samples: int
+    recipe: Recipe
+    zoo: Path
+    seeds: tuple[int, int] = (0, 1)
+    solver_steps: int = 18
+    held_out: int = 10_000
+    dataset: str = "fashion-mnist"
+    options: tuple[tuple[str, object], ...] = ()
+    objective_options: tuple[tuple[str, float], ...] = (("p_mean", -0.4), ("p_std", 1.2))
+    device: str = "cpu"
+    descriptor: str | None = None
+    threshold: float = THRESHOLD
+
+    def torch_device(self) -> torch.device:
+        """The device; RuntimeError with what to do if it is not there."""
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise RuntimeError(f"profile {self.name!r} needs a CUDA GPU, and torch sees none: use profile 'laptop'")
+        return torch.device(self.device)
+
+    def model(self, width: int, size: int, seed: int = 0, start: int = 0) -> ModelSpec:
+        """The spec of one U-Net: its width, and the `size` pool images from `start` on that it learns from."""
+        return ModelSpec(dataset=self.dataset, subset_size=size, subset_start=start,
+                         options=tuple(sorted((*self.options, ("width", width)))),
+                         objective_options=self.objective_options, recipe=replace(self.recipe, seed=seed))
+
+
+LAPTOP = Profile(
+    name="laptop", sizes=(2**4, 2**6, 2**8, 2**10, 2**12, 2**14, 2**15), widths=(16, 32), half=2**14, samples=512,
+    recipe=Recipe(steps=4500, batch=128, rate=3e-3, muon=0.02), zoo=paths.ZOO)
+
+SMOKE = Profile(
+    name="smoke", sizes=(4, 16, 64), widths=(4, 8), half=16, samples=12, solver_steps=4, held_out=32,
+    options=(("multipliers", (1, 2)),), recipe=Recipe(steps=8, batch=8, warmup=2, muon=0.02), zoo=paths.BUILD / "zoo-smoke")
+
+# The released recipe of the paper's Fig. 2 in our loop: CIFAR-10, W = 64, 128, 256 there, of which we take two; 50 M images
+# at batch 128, Adam at 1e-3 after a warm-up of 10 M images. Never run by us: it needs some thousand GPU-hours.
+PAPER = Profile(
+    name="paper", sizes=tuple(2**k for k in range(6, 16)), widths=(64, 128), half=2**14, samples=10_000,
+    recipe=Recipe(steps=390_625, batch=128, rate=1e-3, warmup=78_125, beta2=0.999, ema=0.05),
+    zoo=paths.BUILD / "zoo-paper", dataset="cifar10", device="cuda",
+    options=(("attention", (False, True, False)), ("blocks", 4), ("dropout", 0.13), ("image_channels", 3),
+             ("multipliers", (2, 2, 2)), ("patch", 1)),
+    objective_options=(), descriptor="sscd_disc_large.torchscript.pt", threshold=SSCD_THRESHOLD)
+
+PROFILES = {profile.name: profile for profile in (LAPTOP, SMOKE, PAPER)}
+
+
+def two_regimes(profile: Profile) -> dict[tuple[int, int, int, int], ModelSpec]:
+    """Chapter 2's models by (width, N, seed, start): two widths, two seeds at the smaller, and the second half."""
+    small, large = profile.widths
+    keys = [(large, n, profile.seeds[0], 0) for n in profile.sizes]
+    keys += [(small, n, seed, 0) for n in profile.sizes for seed in profile.seeds]
+    keys += [(small, profile.half, profile.seeds[0], profile.half)]
+    return {key: profile.model(*key) for key in keys}
+
+
+def all_models(profile: Profile) -> list[ModelSpec]:
+    """Every model that some chapter of the profile uses."""
+    return list(two_regimes(profile).values())

@@ -1,0 +1,241 @@
+"""The zoo: from the description of a model to its trained denoiser.
+
+A `ModelSpec` says everything that decides a model's weights: data, network, objective, recipe, seed. Its key is a hash of
+its canonical JSON, so a file's name says what is in it: `data/zoo/<name>-<key>.safetensors` holds the EMA weights (float16)
+and, in its header, the spec, a summary of the training and the versions. Nothing is unpickled.
+
+    python -m helpers.zoo list                     the models of a profile, which are there, what they cost
+    python -m helpers.zoo train [--jobs 2]         trains what is missing, one process a core, resumable
+    python -m helpers.zoo verify                   checks every file's hash and spec
+
+Used by every chapter.
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from safetensors import safe_open
+from safetensors.torch import load, save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from helpers import paths, training
+from helpers.data import load as load_dataset
+from helpers.networks import UNet
+from helpers.objectives import NetworkDenoiser, make_objective
+
+NETWORKS = {"unet": UNet}
+CHECKPOINTS = paths.BUILD / "checkpoints"
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """All that decides a model's weights.
+
+    dataset, subset_start, subset_size   the images: `subset_size` of the pool from `subset_start` on; nested for start 0
+    network, options                     a name in NETWORKS and its keyword arguments
+    objective, objective_options         a name in OBJECTIVES and its keyword arguments
+    steps ... seed                       the recipe, see `training.Recipe`; the seed also draws the initial weights
+    init_from, trainable                 key of a parent model and what of it is trained: reserved for fine-tuning
+    """
+
+    dataset: str = "fashion-mnist"
+    subset_start: int = 0
+    subset_size: int = 2**15
+    network: str = "unet"
+    options: tuple[tuple[str, object], ...] = (("width", 32),)
+    objective: str = "edm"
+    objective_options: tuple[tuple[str, float], ...] = ()
+    conditional: bool = False
+    recipe: training.Recipe = training.Recipe(steps=1000)
+    init_from: str | None = None
+    trainable: str = "all"
+
+    @property
+    def json(self) -> str:
+        """The canonical JSON: sorted keys, no spaces."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @property
+    def key(self) -> str:
+        """The first 12 hexadecimal digits of the canonical JSON's SHA-256."""
+        return hashlib.sha256(self.json.encode()).hexdigest()[:12]
+
+    @property
+    def name(self) -> str:
+        """A readable name: network and width, subset, seed."""
+        width = dict(self.options).get("width", "")
+        part = f"n{self.subset_size}" + (f"from{self.subset_start}" if self.subset_start else "")
+        return f"{self.network}{width}-{part}-s{self.recipe.seed}"
+
+    @property
+    def file(self) -> str:
+        """The file's name in the zoo."""
+        return f"{self.name}-{self.key}.safetensors"
+
+
+def build(spec: ModelSpec) -> nn.Module:
+    """The untrained network of a spec, its weights drawn from the recipe's seed. ValueError for an unknown network."""
+    if spec.network not in NETWORKS:
+        raise ValueError(f"unknown network {spec.network!r}: choose from {', '.join(NETWORKS)}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(spec.recipe.seed)
+        return NETWORKS[spec.network](**dict(spec.options))
+
+
+def training_images(spec: ModelSpec) -> tuple[Tensor, Tensor]:
+    """The images of a spec, (N, C, H, W) in [-1, 1], and their labels (N,)."""
+    subset = load_dataset(spec.dataset, "pool").first(spec.subset_size, spec.subset_start)
+    return subset.x0, subset.labels
+
+
+def load_denoiser(spec: ModelSpec, device: str | torch.device = "cpu", zoo: Path | None = None,
+                  train: bool = True) -> NetworkDenoiser:
+    """The trained denoiser of a spec: from the zoo if it is there, else trained first (or FileNotFoundError).
+
+    ValueError if the file is damaged, or holds another model.
+    """
+    path = (zoo or paths.ZOO) / spec.file
+    if not path.exists():
+        if not train:
+            raise FileNotFoundError(f"{path} is missing: train it with `make zoo`, or restore it from git")
+        train_model(spec, zoo=zoo, device=device)
+    weights, _ = read(path, spec)
+    network = build(spec)
+    network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    objective = make_objective(spec.objective, **dict(spec.objective_options))
+    return NetworkDenoiser(network, objective).requires_grad_(False).eval().to(device)
+
+
+def weights_hash(weights: dict[str, Tensor]) -> str:
+    """SHA-256 over the tensors' names and bytes, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode() + weights[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def read(path: Path, spec: ModelSpec | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the header of a zoo file, checked. ValueError if it is damaged or not the model that `spec` names."""
+    hint = f"restore it (git checkout -- data/zoo/{path.name}), or delete it and run `make zoo`"
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+        weights = load(path.read_bytes())
+    except Exception as error:
+        raise ValueError(f"{path.name} is damaged ({error}): {hint}") from error
+    if header.get("sha256") != weights_hash(weights):
+        raise ValueError(f"{path.name} is damaged (its weights do not match their hash): {hint}")
+    if spec is not None and header.get("spec") != spec.json:
+        raise ValueError(f"{path.name} holds another model than its name says: {hint}")
+    return weights, header
+
+
+def train_model(spec: ModelSpec, zoo: Path | None = None, device: str | torch.device = "cpu", every: float = 60.0,
+                position: int = 0) -> Path:
+    """Train a spec into the zoo and return its file; resumes from a checkpoint; waits while another process trains it."""
+    path = (zoo or paths.ZOO) / spec.file
+    checkpoint = CHECKPOINTS / f"{spec.key}.safetensors"
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(checkpoint.with_suffix(".lock")):
+        if path.exists():
+            return path
+        images, labels = (t.to(device) for t in training_images(spec))
+        state = training.State(build(spec).to(device), spec.recipe)
+        loop = training.train(state, make_objective(spec.objective, **dict(spec.objective_options)), images,
+                              labels if spec.conditional else None, spec.recipe, checkpoint, spec.key, every,
+                              check_every=1 if images.device.type == "cpu" else 50)
+        with tqdm(total=spec.recipe.steps, desc=spec.name, position=position, unit="step", mininterval=2) as bar:
+            for progress in loop:
+                bar.update(progress.step - bar.n)
+        write(path, spec, state)
+        checkpoint.unlink(missing_ok=True)
+    return path
+
+
+def write(path: Path, spec: ModelSpec, state: training.State) -> None:
+    """Write a zoo file: EMA weights in float16; the header has spec, summary, cost, versions and the weights' hash."""
+    weights = {name: tensor.detach().half().contiguous().cpu() for name, tensor in state.ema.state_dict().items()}
+    header = {"spec": spec.json, "sha256": weights_hash(weights), "losses": training.summarize(state.losses),
+              "parameters": str(sum(p.numel() for p in state.ema.parameters())),
+              "images_seen": str(spec.recipe.steps * spec.recipe.batch), "seconds": str(round(state.seconds.item())),
+              "versions": json.dumps({"python": platform.python_version(), "torch": torch.__version__})}
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    save_file(weights, temporary, metadata=header)
+    os.replace(temporary, path)
+
+
+def _train_alone(spec: ModelSpec, position: int) -> str:
+    torch.set_num_threads(1)
+    return train_model(spec, position=position).name
+
+
+def train_all(specs: list[ModelSpec], jobs: int) -> None:
+    """Train what is missing, `jobs` processes of one thread each, the longest first."""
+    missing = [spec for spec in specs if not (paths.ZOO / spec.file).exists()]
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(_train_alone, spec, i % jobs) for i, spec in enumerate(missing)]
+        for future in futures:
+            future.result()
+
+
+def verify(specs: list[ModelSpec]) -> list[str]:
+    """One line for each thing that is wrong: missing, damaged, or a file that no spec names."""
+    problems = []
+    for spec in specs:
+        try:
+            read(paths.ZOO / spec.file, spec)
+        except (ValueError, OSError) as error:
+            problems.append(str(error))
+    named = {spec.file for spec in specs}
+    extra = [p.name for p in sorted(paths.ZOO.glob("*.safetensors")) if p.name not in named]
+    return problems + [f"{name} is no model of this profile" for name in extra if not name.startswith("descriptor-")]
+
+
+def table(specs: list[ModelSpec]) -> str:
+    """The models as a Markdown table: name, parameters, images seen, minutes of one core, last loss."""
+    rows = ["| model | parameters | images seen | core-minutes | loss at the end |", "|---|---|---|---|---|"]
+    for spec in specs:
+        if not (paths.ZOO / spec.file).exists():
+            rows.append(f"| {spec.name} ({spec.key}) | not trained | | | |")
+            continue
+        header = read(paths.ZOO / spec.file, spec)[1]
+        rows.append(f"| {spec.name} ({spec.key}) | {int(header['parameters']):,} | {int(header['images_seen']):,} "
+                    f"| {int(header['seconds']) / 60:.1f} | {json.loads(header['losses'])[-1]:.3g} |")
+    return "\n".join(rows)
+
+
+def main() -> int:
+    """The command line: list, train, verify."""
+    from helpers.profiles import PROFILES, all_models
+
+    parser = argparse.ArgumentParser(prog="python -m helpers.zoo", description="the trained models")
+    parser.add_argument("action", choices=("list", "train", "verify"))
+    parser.add_argument("--profile", default="laptop", choices=sorted(PROFILES))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes, one a core (default: all cores)")
+    options = parser.parse_args()
+    specs = all_models(PROFILES[options.profile])
+    if options.action == "list":
+        print(table(specs))
+    elif options.action == "train":
+        train_all(specs, options.jobs)
+    elif problems := verify(specs):
+        print("\n".join(problems), file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
