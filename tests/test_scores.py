@@ -1,0 +1,241 @@
+"""Scores against known answers: each by construction, by hand, from published tables, or by simulation."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from helpers.scores import (
+    Calibration,
+    Score,
+    bootstrap_mean,
+    calibration,
+    exceedance,
+    gl_score,
+    mae_score,
+    max_similarity,
+    memorized_fraction,
+    null_similarity,
+    roc_auc,
+    rp_curve,
+    rp_null,
+    rp_score,
+    similarity,
+    wilson,
+)
+
+
+def unit(n, d=8, seed=0):
+    return torch.nn.functional.normalize(torch.randn(n, d, generator=torch.Generator().manual_seed(seed)), dim=1)
+
+
+# Intervals
+
+
+@pytest.mark.parametrize("hits, n, low, high", [
+    (10, 100, 0.0552, 0.1744),
+    (81, 263, 0.2553, 0.3662),   # Newcombe (1998), Table I, method 3
+    (15, 148, 0.0624, 0.1605),
+    (0, 20, 0.0, 0.1611),
+    (1, 29, 0.0061, 0.1718),
+])
+def test_wilson_matches_published_values(hits, n, low, high):
+    score = wilson(hits / n, n)
+    assert score.low == pytest.approx(low, abs=6e-5) and score.high == pytest.approx(high, abs=6e-5)
+
+
+def test_wilson_at_the_ends_is_not_empty_and_holds_the_value():
+    assert wilson(0.0, 50).low == 0 < wilson(0.0, 50).high
+    assert wilson(1.0, 50).low < 1 == wilson(1.0, 50).high
+
+
+@pytest.mark.parametrize("fraction, n", [(0.5, 0), (1.2, 10), (float("nan"), 10)])
+def test_wilson_refuses_what_is_no_proportion(fraction, n):
+    with pytest.raises(ValueError, match="proportion"):
+        wilson(fraction, n)
+
+
+@pytest.mark.parametrize("p", [0.02, 0.3, 0.9])
+def test_wilson_covers_the_truth_19_times_in_20(p):
+    hits = torch.distributions.Binomial(200, torch.tensor(p))
+    torch.manual_seed(0)
+    scores = [wilson(h.item() / 200, 200) for h in hits.sample((4000,))]
+    assert sum(s.low <= p <= s.high for s in scores) / 4000 == pytest.approx(0.95, abs=0.03)
+
+
+def test_score_prints_value_and_interval():
+    assert str(Score(0.741, 0.708, 0.772, 100)) == "0.74 [0.71, 0.77]"
+
+
+# Reproducibility
+
+
+def test_rp_of_identical_descriptors_is_1_and_of_orthogonal_ones_0():
+    f = torch.eye(6)
+    assert rp_score(f, f).value == 1
+    assert rp_score(f, f.roll(1, dims=0)).value == 0
+
+
+def test_threshold_is_strict():
+    f1, f2 = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.5, 0.75**0.5]])
+    m = similarity(f1, f2).item()
+    assert rp_score(f1, f2, threshold=m).value == 0
+    assert rp_score(f1, f2, threshold=m - 1e-6).value == 1
+    assert gl_score(f1, f1, threshold=1.0).value == 1     # M = 1 does not exceed 1
+
+
+def test_similarity_is_the_cosine_whatever_the_length():
+    f1, f2 = unit(50), unit(50, seed=1)
+    assert_close(similarity(3 * f1, 0.1 * f2), (f1 * f2).sum(1))
+
+
+def test_rp_curve_is_rp_at_every_threshold():
+    f1, f2, thresholds = unit(200), unit(200, seed=1), torch.linspace(-1, 1, 9)
+    expected = torch.tensor([rp_score(f1, f2, t.item()).value for t in thresholds], dtype=torch.double)
+    assert_close(rp_curve(f1, f2, thresholds), expected)
+
+
+def test_exceedance_by_hand():
+    values, thresholds = torch.tensor([0.1, 0.5, 0.5, 0.9]), torch.tensor([0.0, 0.1, 0.5, 0.9])
+    assert_close(exceedance(values, thresholds), torch.tensor([1.0, 0.75, 0.25, 0.0], dtype=torch.double))
+
+
+def test_null_pairs_noise_i_with_i_plus_k():
+    f = torch.eye(4)
+    assert_close(null_similarity(f, f.roll(1, dims=0), shifts=[1, 2, 4]), torch.tensor([[1.0] * 4, [0.0] * 4]))
+    score = rp_null(f, f.roll(1, dims=0), shifts=[1, 2])
+    assert score.value == 0.5
+    assert score.n == 2                                   # four noises make two independent pairs
+
+
+def test_null_interval_covers_chance_when_images_collapse_to_few():
+    """Two models that draw one of 10 training images at random: by chance, RP is 1/10."""
+    generator, covered = torch.Generator().manual_seed(0), 0
+    for _ in range(200):
+        a, b = torch.eye(10)[torch.randint(10, (2, 100), generator=generator)]
+        score = rp_null(a, b)
+        covered += score.low <= 0.1 <= score.high
+    assert covered >= 190
+
+
+def test_roc_auc_by_hand_and_by_definition():
+    assert roc_auc(torch.tensor([2.0, 3.0]), torch.tensor([0.0, 1.0])) == 1
+    assert roc_auc(torch.ones(3), torch.ones(5)) == 0.5
+    x, y = torch.randn(2, 100, generator=torch.Generator().manual_seed(0)).mul(3).round()
+    direct = (x[:, None] > y).double().mean() + (x[:, None] == y).double().mean() / 2
+    assert roc_auc(x, y) == pytest.approx(direct.item())
+
+
+# Generalization and memorization
+
+
+def test_gl_of_copies_is_0_and_of_strangers_1():
+    train = torch.eye(8)
+    assert gl_score(train[[3, 3, 5]], train).value == 0
+    assert gl_score(train[6:], train[:6]).value == 1
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 100, 1000])
+def test_max_similarity_does_not_depend_on_chunks(chunk):
+    f, train = unit(40), unit(300, seed=1)
+    values, index = max_similarity(f, train, chunk)
+    expected = (f.double() @ train.double().T).max(dim=1)
+    assert_close(values.double(), expected.values, atol=1e-6, rtol=0)
+    assert_close(index, expected.indices)
+
+
+def test_ratio_test_by_construction():
+    train = torch.zeros(3, 1, 2, 2)
+    train[1], train[2] = 0.5, -1.0                        # |y0 - y1| = 1 in the norm of four pixels
+    x = torch.full((3, 1, 2, 2), 0.0)
+    x[1], x[2] = 0.12, 0.13                               # d1/d2 = 0.12/0.38 = 0.316 and 0.13/0.37 = 0.351
+    assert memorized_fraction(x, train).value == pytest.approx(2 / 3)
+    assert memorized_fraction(x, train, ratio=0.3).value == pytest.approx(1 / 3)
+
+
+def test_ratio_test_reads_uint8_and_floats_alike():
+    train = torch.randint(0, 256, (20, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert memorized_fraction(train[:5], train).value == 1
+    assert memorized_fraction(train[:5] / 127.5 - 1, train).value == 1
+    assert memorized_fraction(train[:5], train[5:]).value == 0
+
+
+def test_mae_boundary_is_strict_and_on_255():
+    a = torch.full((2, 1, 4, 4), 100, dtype=torch.uint8)
+    b = a + torch.tensor([15, 14], dtype=torch.uint8).view(2, 1, 1, 1)
+    assert mae_score(a, b).value == 0.5
+    assert mae_score(b, a).value == 0.5                   # no wrap-around of uint8 differences
+    assert mae_score(a / 127.5 - 1, b).value == 0.5       # floats are quantized back to the same pixels
+
+
+# Several pairs
+
+
+def test_bootstrap_of_constant_values_is_wilson():
+    assert bootstrap_mean(torch.ones(3, 50), torch.Generator()) == wilson(1.0, 50)
+
+
+def test_bootstrap_is_seeded_and_matches_the_binomial_error_for_one_pair():
+    hits = (torch.arange(400) < 100).float()[None]
+    first, again = (bootstrap_mean(hits, torch.Generator().manual_seed(1)) for _ in range(2))
+    assert first == again and first.value == 0.25 and first.n == 400
+    half = 1.96 * (0.25 * 0.75 / 400) ** 0.5
+    assert (first.high - first.low) / 2 == pytest.approx(half, rel=0.08)
+
+
+def test_bootstrap_sees_the_spread_between_pairs_that_wilson_does_not():
+    rates = torch.tensor([0.2, 0.4, 0.6, 0.8])[:, None]
+    hits = (torch.rand(4, 1000, generator=torch.Generator().manual_seed(0)) < rates).float()
+    score, naive = bootstrap_mean(hits, torch.Generator().manual_seed(0)), wilson(hits.mean().item(), 4000)
+    assert score.high - score.low > 10 * (naive.high - naive.low)
+
+
+def test_bootstrap_covers_the_truth_with_eight_pairs():
+    generator, covered = torch.Generator().manual_seed(0), 0
+    for _ in range(150):
+        effects = 0.3 * torch.randn(8, 1, generator=generator) + torch.randn(1, 60, generator=generator)
+        score = bootstrap_mean(effects, generator, draws=300)
+        covered += score.low <= 0 <= score.high
+    assert covered / 150 > 0.88
+
+
+# Errors
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda: rp_score(unit(3), unit(4)), "as many descriptors"),
+    (lambda: rp_score(unit(3), unit(3, d=9)), "equal d"),
+    (lambda: rp_score(unit(0), unit(0)), "empty"),
+    (lambda: rp_score(unit(3) * torch.nan, unit(3)), "NaN"),
+    (lambda: gl_score(unit(3), unit(0)), "empty"),
+    (lambda: rp_null(unit(1), unit(1)), "two noises"),
+    (lambda: roc_auc(torch.empty(0), torch.ones(1)), "at least one"),
+    (lambda: memorized_fraction(torch.zeros(2, 1, 4, 4), torch.zeros(1, 1, 4, 4)), "two training images"),
+    (lambda: mae_score(torch.zeros(2, 1, 4, 4), torch.zeros(3, 1, 4, 4)), "one shape"),
+    (lambda: mae_score(torch.full((1, 1, 4, 4), 200.0), torch.zeros(1, 1, 4, 4)), "uint8, or finite floats"),
+    (lambda: bootstrap_mean(torch.zeros(3), torch.Generator()), "pairs, noises"),
+])
+def test_errors_are_one_clear_line(call, message):
+    with pytest.raises(ValueError, match=message) as error:
+        call()
+    assert "\n" not in str(error.value)
+
+
+# Calibration
+
+
+def test_threshold_rule_takes_the_smallest_t_that_passes_all():
+    curves = Calibration(thresholds=torch.tensor([0.7, 0.8, 0.9, 1.0]), unrelated=torch.tensor([0.01, 0.001, 0.0, 0.0]),
+                         sizes=(1, 2), held_out=torch.tensor([[1.0, 1.0, 1.0, 1.0], [0.9, 0.94, 0.96, 1.0]]),
+                         edited={"a": torch.tensor([1.0, 1.0, 0.95, 0.1]), "b": torch.tensor([1.0, 1.0, 1.0, 0.99])})
+    assert curves.choose_threshold() == 0.9
+    assert curves.choose_threshold(new=0.94) == 0.8
+    with pytest.raises(ValueError, match="no threshold passes"):
+        curves.choose_threshold(found=0.99)
+
+
+def test_calibration_of_the_shipped_descriptor_moves_as_it_must():
+    curves = calibration(n=200, sizes=(16, 256, 1024))
+    assert (curves.held_out.diff(dim=0) <= 0).all()       # more training images, fewer new ones
+    assert (curves.held_out.diff(dim=1) >= 0).all()       # a stricter threshold, more new ones
+    assert (curves.unrelated.diff() <= 0).all()
+    assert all((curve.diff() <= 0).all() for curve in curves.edited.values())
