@@ -1,0 +1,117 @@
+"""One chapter as a notebook: read from text, executed in a fixed environment, freed of what changes from run to run.
+
+The driver (`run.py`) decides what to run and where the outputs go; here is how. Timings, random cell ids and versions
+are taken out, so that an unchanged chapter gives an unchanged file and a difference in version control means something.
+"""
+
+import ast
+import contextlib
+import logging
+import os
+from pathlib import Path
+
+import jupytext
+import nbformat
+
+# Both runners of chapters, the driver and nbval (notebooks/conftest.py), set exactly this: the number of threads
+# changes the order of sums, and a progress bar or a debugger's warning would be stored as output.
+ENVIRONMENT = {
+    "TQDM_DISABLE": "1",
+    "OMP_NUM_THREADS": "2",
+    "MKL_NUM_THREADS": "2",
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    "PYTHONHASHSEED": "0",
+}
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+
+
+class UsageError(Exception):
+    """A request that cannot be met; its text is the one line that the user sees."""
+
+
+class ChapterError(Exception):
+    """A cell failed; its text is the one line that the user sees."""
+
+
+def read_text(path: Path):
+    """The chapter's text as a notebook with ids that depend on position alone: ch02-07."""
+    notebook = jupytext.read(path)
+    for k, cell in enumerate(notebook.cells):
+        cell["id"] = f"ch{path.name[:2]}-{k:02d}"
+    notebook.metadata["kernelspec"] = KERNEL
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    return notebook
+
+
+def default_parameters(notebook) -> dict:
+    """Names and default values in the cell tagged `parameters`: assignments of literals."""
+    cells = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise UsageError(f"a chapter needs one cell tagged `parameters`, this one has {len(cells)}")
+    found = {}
+    for node in ast.parse(cells[0].source).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            found[node.targets[0].id] = ast.literal_eval(node.value)
+        elif isinstance(node, ast.AnnAssign) and node.value is not None:
+            found[node.target.id] = ast.literal_eval(node.value)
+    return found
+
+
+def normalize(notebook, number: int) -> None:
+    """Take out, in place, all that changes from run to run while the chapter does not."""
+    notebook.metadata.pop("papermill", None)
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    for k, cell in enumerate(notebook.cells):
+        cell["id"] = f"ch{number:02d}-{k:02d}"
+        for key in ("papermill", "execution", "ExecuteTime"):
+            cell.metadata.pop(key, None)
+        if cell.metadata.get("tags") == []:
+            del cell.metadata["tags"]
+        if cell.cell_type == "code":
+            cell.outputs = merge_streams(cell.outputs)
+
+
+def merge_streams(outputs: list) -> list:
+    """Neighboring prints as one output: how many pieces a stream arrives in is a matter of timing."""
+    merged: list = []
+    for output in outputs:
+        last = merged[-1] if merged else {}
+        if output.output_type == "stream" and last.get("output_type") == "stream" and last["name"] == output.name:
+            last["text"] += output.text
+        else:
+            merged.append(output)
+    return merged
+
+
+@contextlib.contextmanager
+def environment(**extra: str):
+    """The fixed environment, for the kernels started inside; what was there before comes back after."""
+    before = dict(os.environ)
+    os.environ.update(ENVIRONMENT | extra)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def execute(source: Path, executed: Path, chosen: dict, found: Path, cwd: Path) -> None:
+    """Run the notebook `source`; the chapter writes its report to `found`. A ChapterError names a cell that fails."""
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    for name in ("papermill", "papermill.translators", "traitlets"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with environment(CHAPTER_RESULTS=str(found)):
+            papermill.execute_notebook(str(source), str(executed), parameters=chosen, cwd=str(cwd), progress_bar=False,
+                                       kernel_name="python3", extra_arguments=["--IPKernelApp.log_level=ERROR"])
+    except PapermillExecutionError as error:
+        raise ChapterError(f"code cell {failed_cell(executed)} failed: {error.ename}: {error.evalue}") from error
+
+
+def failed_cell(executed: Path) -> int:
+    """Which code cell holds the error, counted from 0 as nbval does."""
+    code = [c for c in nbformat.read(executed, as_version=4).cells
+            if c.cell_type == "code" and "injected-parameters" not in c.metadata.get("tags", [])]
+    return next((k for k, c in enumerate(code) if any(o.output_type == "error" for o in c.outputs)), -1)

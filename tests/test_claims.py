@@ -1,0 +1,136 @@
+"""Claims are validated, stored canonically, and compared with a tolerance outside the driver."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from helpers import claims, tables
+
+FIELDS = dict(paper="RP .845", measured=0.74, low=0.71, high=0.77, null=0.0, n=1024, verdict="reproduced")
+
+
+def a_report(shift=0.0, verdict="reproduced", seed=0):
+    report = claims.Report(7, seed=seed)
+    report.claim("rp", "Two widths agree", **FIELDS | dict(measured=0.74 + shift, verdict=verdict))
+    report.measure("gl", np.float32(0.51234) + shift)
+    report.measure("curve", [0.1, 0.2 + shift])
+    return report
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    """A folder that holds what the driver would have stored for `a_report()`."""
+    monkeypatch.setenv("CHAPTER_RESULTS", str(tmp_path / "07.json"))
+    a_report().close(tmp_path)
+    monkeypatch.delenv("CHAPTER_RESULTS")
+    return tmp_path
+
+
+@pytest.mark.parametrize("wrong, words", [
+    (dict(verdict="true"), "reproduced, partly, not at this scale"),
+    (dict(low=0.75), "outside its interval"),
+    (dict(high=None), "both ends"),
+    (dict(measured=None), "around a measured value"),
+    (dict(measured=math.nan), "cannot be recorded"),
+])
+def test_a_wrong_claim_is_refused(wrong, words):
+    with pytest.raises(ValueError, match=words):
+        claims.Report(7).claim("rp", "Two widths agree", **FIELDS | wrong)
+
+
+def test_names_are_unique():
+    report = a_report()
+    with pytest.raises(ValueError, match="already"):
+        report.claim("rp", "again", **FIELDS)
+    with pytest.raises(ValueError, match="already"):
+        report.measure("gl", 1.0)
+
+
+def test_stored_text_is_canonical(stored):
+    text = (stored / "07.json").read_text()
+    content = json.loads(text)
+    usage = content.pop("usage")
+    assert claims.canonical(content | {"usage": usage}) == text and text.endswith("}\n")
+    assert content["measurements"]["gl"] == 0.5123
+    assert usage["peak_memory_mb"] > 1
+
+
+def test_equal_numbers_pass_and_say_the_same_as_the_driver(stored, capsys, monkeypatch):
+    a_report().close(stored)
+    here = capsys.readouterr().out
+    monkeypatch.setenv("CHAPTER_RESULTS", str(stored / "07.json"))
+    a_report().close(stored)
+    assert capsys.readouterr().out == here == "8 numbers and 1 verdicts agree with 07.json\n"
+
+
+def test_numbers_within_the_tolerance_pass_and_others_do_not(stored):
+    a_report(shift=0.02).close(stored)
+    report = a_report()
+    report.measurements["curve"] = [0.1, 0.25]
+    with pytest.raises(AssertionError, match="measurement curve.1: 0.25 now, 0.2 stored"):
+        report.close(stored)
+
+
+def test_a_wider_tolerance_can_be_asked_for(stored):
+    report = claims.Report(7, seed=0)
+    report.claim("rp", "Two widths agree", **FIELDS)
+    report.measure("gl", 0.5123)
+    report.measure("curve", [0.1, 0.25], tolerance=0.1)
+    report.close(stored)
+
+
+def test_another_verdict_is_an_error(stored):
+    with pytest.raises(AssertionError, match="claim rp.verdict: partly now, reproduced stored"):
+        a_report(verdict="partly").close(stored)
+
+
+def test_a_missing_number_is_an_error(stored):
+    report = claims.Report(7, seed=0)
+    report.claim("rp", "Two widths agree", **FIELDS)
+    report.measure("gl", 0.5123)
+    with pytest.raises(AssertionError, match="measurement curve.0: only stored"):
+        report.close(stored)
+
+
+def test_other_parameters_are_not_compared(stored, capsys):
+    a_report(shift=0.03, seed=1).close(stored)
+    assert "nothing was compared" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("value, text", [
+    (0.741234, "0.741"), (0.0123456, "0.0123"), (12.3456, "12.3"), (32768, "32,768"), (1234.5, "1,234"), (1.0, "1.00"),
+    (0.0, "0"), (None, "–"), ("a word", "a word"), ([0.5, 2], "0.500, 2"), (1e-7, "1e-07"), (-0.25, "-0.250"),
+    (0.9996, "1.00"),
+])
+def test_numbers_as_text(value, text):
+    assert tables.number(value) == text
+
+
+def test_a_format_can_be_given():
+    assert tables.number(0.741234, ".0%") == "74%"
+
+
+def test_the_table_escapes_html():
+    report = claims.Report(7)
+    report.claim("rp", "a < b", **FIELDS)
+    page = report.table()._repr_html_()
+    assert "a &lt; b" in page and 'class="verdict-reproduced"' in page
+    assert "0.740 [0.710, 0.770]" in repr(report.table())
+
+
+def test_the_readme_section_is_rewritten_in_place(stored, tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{claims.MARKERS[0]}\nold\n{claims.MARKERS[1]}\nafter\n")
+    assert claims.update_readme(readme, stored, tmp_path)
+    text = readme.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n") and "Two widths agree" in text and "old" not in text
+    assert not claims.update_readme(readme, stored, tmp_path)
+
+
+def test_a_readme_without_markers_is_refused(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("nothing")
+    with pytest.raises(ValueError, match="exactly once"):
+        claims.update_readme(readme, tmp_path, tmp_path)

@@ -1,0 +1,136 @@
+"""The driver refuses what it does not know, and an unchanged chapter gives unchanged files."""
+
+import json
+
+import nbformat
+import pytest
+
+from helpers import notebook as chapter
+from helpers import run
+
+HEADER = """---
+kernelspec:
+  display_name: Python 3 (ipykernel)
+  language: python
+  name: python3
+---
+
+# A chapter for tests
+
+"""
+PARAMETERS = """```{code-cell} ipython3
+:tags: [parameters]
+
+profile = "laptop"
+seed = 0
+rate = 0.5
+fast = True
+```
+
+"""
+BODY = """```{code-cell} ipython3
+import os
+from helpers.claims import Report
+report = Report(7, profile=profile, seed=seed)
+report.measure("seed", seed)
+print(os.environ["TQDM_DISABLE"], end=" ")
+print("one stream")
+```
+
+```{code-cell} ipython3
+report.close()
+```
+"""
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """Folders with one tiny chapter, and two profiles that a chapter may ask for."""
+    monkeypatch.setattr(run, "known_profiles", lambda: ["laptop", "smoke"])
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "07-tiny.md").write_text(HEADER + PARAMETERS + BODY)
+    return run.Folders(tmp_path / "notebooks", tmp_path / "results", tmp_path / "runs")
+
+
+@pytest.mark.parametrize("argv, words", [
+    (["8"], "the chapters are: 7 (07-tiny)"),
+    (["x"], "the chapters are: 7 (07-tiny)"),
+    (["7", "-p", "sed", "1"], "unknown parameter 'sed'; this chapter knows: profile, seed, rate, fast"),
+    (["7", "--profile", "huge"], "unknown profile 'huge'; the profiles are: laptop, smoke"),
+    (["7", "-p", "profile", "huge"], "unknown profile 'huge'; the profiles are: laptop, smoke"),
+    (["7", "-p", "seed", "1.5"], "'seed' is int (default 0), so '1.5'"),
+    (["7", "-p", "rate", "fast"], "'rate' is float"),
+    (["7", "-p", "fast", "perhaps"], "'fast' is bool"),
+])
+def test_a_wrong_request_is_one_line_and_exit_code_2(folders, capsys, argv, words):
+    assert run.main(argv, folders) == 2
+    message = capsys.readouterr().err
+    assert words in message and message.startswith("error: ") and message.count("\n") == 1
+
+
+def test_values_keep_the_type_of_the_default():
+    defaults = {"seed": 0, "rate": 0.5, "fast": True, "name": "a"}
+    given = [("seed", "3"), ("rate", "1"), ("fast", "no"), ("name", "1")]
+    chosen = run.choose_parameters(defaults, given, None)
+    assert chosen == {"seed": 3, "rate": 1.0, "fast": False, "name": "1"} and isinstance(chosen["rate"], float)
+
+
+def test_a_default_given_by_name_is_a_default_run():
+    assert run.choose_parameters({"seed": 0}, [("seed", "0")], None) == {}
+
+
+def test_two_runs_give_equal_bytes_and_keep_the_cost(folders):
+    assert run.main(["7"], folders) == 0
+    outputs = [folders.notebooks / "07-tiny.ipynb", folders.results / "07.json"]
+    first = [path.read_bytes() for path in outputs]
+    assert run.main(["all"], folders) == 0
+    assert [path.read_bytes() for path in outputs] == first
+
+    notebook = nbformat.read(outputs[0], as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == [1, 2, 3]
+    assert code[1].outputs[0].text == "1 one stream\n"
+    assert code[2].outputs[0].text == "1 numbers and 0 verdicts agree with 07.json\n"
+    assert [cell.id for cell in notebook.cells] == ["ch07-00", "ch07-01", "ch07-02", "ch07-03"]
+    results = json.loads(outputs[1].read_text())
+    assert results["parameters"] == {"profile": "laptop", "seed": 0} and results["cost"]["wall_seconds"] > 0
+    assert not folders.runs.exists()
+
+
+def test_other_parameters_touch_nothing_committed(folders):
+    assert run.main(["7", "-p", "seed", "3"], folders) == 0
+    assert json.loads((folders.runs / "07-tiny-seed-3.json").read_text())["measurements"] == {"seed": 3}
+    assert not list(folders.notebooks.glob("*.ipynb")) and not folders.results.exists()
+
+
+def test_a_failing_cell_is_one_line_and_leaves_the_notebook_to_look_at(folders, capsys):
+    broken = BODY.replace("report.close()", 'raise ValueError("no such luck")')
+    (folders.notebooks / "07-tiny.md").write_text(HEADER + PARAMETERS + broken)
+    assert run.main(["7", "-p", "seed", "3"], folders) == 1
+    message = capsys.readouterr().err
+    assert "07-tiny: code cell 2 failed: ValueError: no such luck" in message and message.count("\n") == 1
+    assert (folders.runs / "07-tiny-seed-3-failed.ipynb").exists()
+    assert not list(folders.notebooks.glob("*.ipynb")) and not folders.results.exists()
+
+
+def test_normalizing_removes_what_varies_and_keeps_tags():
+    notebook = nbformat.v4.new_notebook(metadata={"papermill": {}, "language_info": {"name": "python", "version": "3"}})
+    cell = nbformat.v4.new_code_cell("1", metadata={"papermill": {}, "execution": {}, "tags": []}, execution_count=1)
+    tagged = nbformat.v4.new_code_cell("2", metadata={"tags": ["hide-input"]})
+    cell.outputs = [nbformat.v4.new_output("stream", text=text) for text in ("a", "b")]
+    notebook.cells = [cell, tagged]
+    chapter.normalize(notebook, 3)
+    assert notebook.metadata == {"language_info": {"name": "python"}}
+    assert cell.metadata == {} and tagged.metadata == {"tags": ["hide-input"]}
+    assert [c.id for c in notebook.cells] == ["ch03-00", "ch03-01"] and cell.execution_count == 1
+    assert [output.text for output in cell.outputs] == ["ab"]
+
+
+def test_the_environment_is_restored(monkeypatch):
+    import os
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    with chapter.environment(CHAPTER_RESULTS="x"):
+        assert os.environ["OMP_NUM_THREADS"] == "2" and os.environ["CHAPTER_RESULTS"] == "x"
+    assert os.environ["OMP_NUM_THREADS"] == "7" and "CHAPTER_RESULTS" not in os.environ
