@@ -140,6 +140,17 @@ def max_similarity(features: Tensor, train_features: Tensor, chunk: int = 4096) 
     return values, index
 
 
+def twins(features: Tensor, chunk: int = 2048) -> tuple[Tensor, Tensor]:
+    """The nearest *other* image of a set: unit descriptors (N, d) -> max_{j != i} M(y_i, y_j) (N,) and its j (N,)."""
+    _check_features(features, features, paired=True)
+    found = []
+    for start in range(0, len(features), chunk):
+        part = features[start:start + chunk] @ features.T                                           # (chunk, N)
+        part[torch.arange(len(part)), start + torch.arange(len(part))] = -torch.inf
+        found.append(part.max(dim=1))
+    return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
+
+
 def gl_score(features: Tensor, train_features: Tensor, threshold: float = THRESHOLD) -> Score:
     """GL = 1 - P( max_i M(x, y_i) > t ): unit descriptors of n samples (n, d), of all N training images (N, d)."""
     return _proportion(max_similarity(features, train_features)[0] <= threshold)

@@ -204,6 +204,11 @@ def verify(specs: list[ModelSpec]) -> list[str]:
     return problems + [f"{name} is no model of this profile" for name in extra if not name.startswith("descriptor-")]
 
 
+def core_hours(specs: list[ModelSpec], zoo: Path | None = None) -> float:
+    """What training the models took, in hours of one core, from their headers."""
+    return sum(int(read((zoo or paths.ZOO) / spec.file)[1]["seconds"]) for spec in specs) / 3600
+
+
 def table(specs: list[ModelSpec]) -> str:
     """The models as a Markdown table: name, parameters, images seen, minutes of one core, last loss."""
     rows = ["| model | parameters | images seen | core-minutes | loss at the end |", "|---|---|---|---|---|"]

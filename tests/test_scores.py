@@ -20,6 +20,7 @@ from helpers.scores import (
     rp_null,
     rp_score,
     similarity,
+    twins,
     wilson,
 )
 
@@ -239,3 +240,13 @@ def test_calibration_of_the_shipped_descriptor_moves_as_it_must():
     assert (curves.held_out.diff(dim=1) >= 0).all()       # a stricter threshold, more new ones
     assert (curves.unrelated.diff() <= 0).all()
     assert all((curve.diff() <= 0).all() for curve in curves.edited.values())
+
+
+def test_twins_finds_the_nearest_other_image_whatever_the_chunk():
+    f = torch.nn.functional.normalize(torch.randn(50, 8, generator=torch.Generator().manual_seed(0)), dim=1)
+    f[7] = f[31]
+    values, index = twins(f)
+    assert (index[7], index[31]) == (31, 7) and values[7] == pytest.approx(1, abs=1e-6)
+    gram = (f @ f.T).fill_diagonal_(-2)
+    assert torch.equal(index, gram.argmax(1))
+    assert torch.equal(twins(f, chunk=13)[1], index)

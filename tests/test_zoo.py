@@ -90,6 +90,10 @@ def test_the_shipped_zoo_is_whole():
     assert zoo.verify(all_models(PROFILES["laptop"])) == []
 
 
+def test_the_list_of_the_shipped_zoo_is_up_to_date():
+    assert zoo.table(all_models(PROFILES["laptop"])) in (zoo.paths.DATA / "README.md").read_text()
+
+
 def test_the_shipped_zoo_is_small():
     assert sum(p.stat().st_size for p in zoo.paths.ZOO.iterdir()) < 60e6
 
@@ -104,3 +108,10 @@ def test_a_gpu_profile_without_a_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(RuntimeError, match="use profile 'laptop'"):
         PROFILES["paper"].torch_device()
+
+
+def test_the_paper_profile_builds_networks_of_the_paper_s_size():
+    """SongUNet with 64 channels has about 14 M parameters; ours has the same layout."""
+    network = zoo.build(PROFILES["paper"].model(64, 2**6))
+    assert 10e6 < sum(p.numel() for p in network.parameters()) < 20e6
+    assert network(torch.randn(1, 3, 32, 32), torch.zeros(1)).shape == (1, 3, 32, 32)

@@ -1,0 +1,41 @@
+"""What the paper reports, as numbers, so that a figure can set them beside ours.
+
+Read off marker pixels of the figures in the official repository (huijieZH/Diffusion-Model-Generalizability), to about
+0.003, and to about 0.01 where markers overlap. Whether those files show the paper's CIFAR-10 runs or its later
+teacher-student rerun is not stated there. CIFAR-10, U-Nets of base width 64, 128 and 256, SSCD similarity > 0.6.
+Used in chapter 2.
+"""
+
+SIZES = tuple(2**k for k in range(6, 16))
+
+# Fig. 2: RP of two widths that saw the same N images.
+RP = {
+    (64, 128): (.69, .66, .595, .526, .461, .422, .339, .18, .45, .672),
+    (64, 256): (.62, .62, .545, .465, .37, .295, .097, .021, .494, .609),
+    (128, 256): (.647, .634, .559, .483, .408, .329, .170, .171, .450, .845),
+}
+
+# Fig. 2: GL of one width.
+GL = {
+    64: (0, 0, 0, 0, .004, .22, .865, .99, .995, .996),
+    128: (0, 0, 0, 0, 0, .01, .28, .817, .98, .99),
+    256: (0, 0, 0, 0, .025, .008, .048, .30, .987, .983),
+}
+
+# Fig. 4, left: RP between a trained network (Heun) and the optimal denoiser of the same images (Euler, in their code).
+RP_OPTIMAL = {
+    64: (.476, .455, .375, .278, .199, .122, .033, .004, .001, .001),
+    128: (.51, .466, .372, .304, .245, .168, .112, .041, .005, .003),
+    256: (.512, .463, .396, .330, .275, .211, .149, .104, .003, .003),
+}
+
+
+def crossing(sizes, values, level: float = 0.5) -> float:
+    """log2 N at which a curve first rises through `level`, linear in between; nan if it never does."""
+    from math import log2, nan
+
+    points = list(zip(sizes, values))
+    for (n0, v0), (n1, v1) in zip(points, points[1:]):
+        if v0 < level <= v1:
+            return log2(n0) + (level - v0) / (v1 - v0) * (log2(n1) - log2(n0))
+    return nan
