@@ -96,6 +96,12 @@ def two_regimes(profile: Profile) -> dict[tuple[int, int, int, int], ModelSpec]:
     return {key: profile.model(*key) for key in keys}
 
 
+def half_trained(profile: Profile) -> dict[int, ModelSpec]:
+    """Chapter 2's check of undertraining, by seed: the small width on the largest set, for half the steps."""
+    specs = {seed: profile.model(profile.widths[0], profile.sizes[-1], seed) for seed in profile.seeds}
+    return {seed: replace(s, recipe=replace(s.recipe, steps=s.recipe.steps // 2)) for seed, s in specs.items()}
+
+
 def all_models(profile: Profile) -> list[ModelSpec]:
     """Every model that some chapter of the profile uses."""
-    return list(two_regimes(profile).values())
+    return [*two_regimes(profile).values(), *half_trained(profile).values()]

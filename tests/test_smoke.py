@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from helpers import paths
-from helpers.profiles import SMOKE, two_regimes
+from helpers.profiles import SMOKE, all_models
 
 # Python reads this file at every start, also in the notebook's kernel: any connection that leaves the machine fails.
 NO_NETWORK = """
@@ -31,7 +31,7 @@ def test_the_smoke_profile_trains_and_runs_chapter_2_from_nothing(tmp_path):
         env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "02-two-regimes-profile-smoke.json").read_text())
-    assert len(list(SMOKE.zoo.glob("*.safetensors"))) == len(two_regimes(SMOKE)) == found["measurements"]["models_trained"]
+    assert len(list(SMOKE.zoo.glob("*.safetensors"))) == len(all_models(SMOKE)) == found["measurements"]["models_trained"]
     assert len(found["claims"]) >= 8 and found["parameters"]["profile"] == "smoke"
 
 
