@@ -11,16 +11,13 @@ and, in its header, the spec, a summary of the training and the versions. Nothin
 Used by every chapter.
 """
 
-import argparse
 import dataclasses
 import hashlib
 import json
 import os
 import platform
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -177,70 +174,7 @@ def write(path: Path, spec: ModelSpec, state: training.State) -> None:
     os.replace(temporary, path)
 
 
-def _train_alone(spec: ModelSpec, position: int) -> str:
-    torch.set_num_threads(1)
-    return train_model(spec, position=position).name
-
-
-def train_all(specs: list[ModelSpec], jobs: int) -> None:
-    """Train what is missing, `jobs` processes of one thread each, the longest first."""
-    missing = [spec for spec in specs if not (paths.ZOO / spec.file).exists()]
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(_train_alone, spec, i % jobs) for i, spec in enumerate(missing)]
-        for future in futures:
-            future.result()
-
-
-def verify(specs: list[ModelSpec]) -> list[str]:
-    """One line for each thing that is wrong: missing, damaged, or a file that no spec names."""
-    problems = []
-    for spec in specs:
-        try:
-            read(paths.ZOO / spec.file, spec)
-        except (ValueError, OSError) as error:
-            problems.append(str(error))
-    named = {spec.file for spec in specs}
-    extra = [p.name for p in sorted(paths.ZOO.glob("*.safetensors")) if p.name not in named]
-    return problems + [f"{name} is no model of this profile" for name in extra if not name.startswith("descriptor-")]
-
-
-def core_hours(specs: list[ModelSpec], zoo: Path | None = None) -> float:
-    """What training the models took, in hours of one core, from their headers."""
-    return sum(int(read((zoo or paths.ZOO) / spec.file)[1]["seconds"]) for spec in specs) / 3600
-
-
-def table(specs: list[ModelSpec]) -> str:
-    """The models as a Markdown table: name, parameters, images seen, minutes of one core, last loss."""
-    rows = ["| model | parameters | images seen | core-minutes | loss at the end |", "|---|---|---|---|---|"]
-    for spec in specs:
-        if not (paths.ZOO / spec.file).exists():
-            rows.append(f"| {spec.name} ({spec.key}) | not trained | | | |")
-            continue
-        header = read(paths.ZOO / spec.file, spec)[1]
-        rows.append(f"| {spec.name} ({spec.key}) | {int(header['parameters']):,} | {int(header['images_seen']):,} "
-                    f"| {int(header['seconds']) / 60:.1f} | {json.loads(header['losses'])[-1]:.3g} |")
-    return "\n".join(rows)
-
-
-def main() -> int:
-    """The command line: list, train, verify."""
-    from helpers.profiles import PROFILES, all_models
-
-    parser = argparse.ArgumentParser(prog="python -m helpers.zoo", description="the trained models")
-    parser.add_argument("action", choices=("list", "train", "verify"))
-    parser.add_argument("--profile", default="laptop", choices=sorted(PROFILES))
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes, one a core (default: all cores)")
-    options = parser.parse_args()
-    specs = all_models(PROFILES[options.profile])
-    if options.action == "list":
-        print(table(specs))
-    elif options.action == "train":
-        train_all(specs, options.jobs)
-    elif problems := verify(specs):
-        print("\n".join(problems), file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
+    from helpers.keeper import main
+
     sys.exit(main())

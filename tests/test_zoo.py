@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from helpers import zoo
+from helpers import keeper, zoo
 from helpers.profiles import PROFILES, all_models, two_regimes
 from helpers.training import Recipe
 from helpers.zoo import ModelSpec, load_denoiser
@@ -72,6 +72,16 @@ def test_two_trainers_train_a_model_once(folder, monkeypatch):
     assert len(runs) == 1
 
 
+def test_the_keeper_trains_in_processes_lists_and_verifies(tmp_path):
+    specs = [SPEC, dataclasses.replace(SPEC, subset_size=32)]
+    assert len(keeper.verify(specs, tmp_path)) == 2 and "not trained" in keeper.table(specs, tmp_path)
+    assert keeper.train_all(specs, 2, tmp_path) == [spec.file for spec in specs]
+    assert keeper.verify(specs, tmp_path) == [] and "not trained" not in keeper.table(specs, tmp_path)
+    assert keeper.verify(specs[:1], tmp_path) == [f"{specs[1].file} is no model of this profile"]
+    (tmp_path / SPEC.file).write_bytes(b"damaged")
+    assert "is damaged" in keeper.verify(specs, tmp_path)[0]
+
+
 def test_unknown_network():
     with pytest.raises(ValueError, match="unet"):
         zoo.build(dataclasses.replace(SPEC, network="unett"))
@@ -87,11 +97,11 @@ def test_the_initial_weights_depend_on_the_seed_and_leave_the_global_generator_a
 
 
 def test_the_shipped_zoo_is_whole():
-    assert zoo.verify(all_models(PROFILES["laptop"])) == []
+    assert keeper.verify(all_models(PROFILES["laptop"])) == []
 
 
 def test_the_list_of_the_shipped_zoo_is_up_to_date():
-    assert zoo.table(all_models(PROFILES["laptop"])) in (zoo.paths.DATA / "README.md").read_text()
+    assert keeper.table(all_models(PROFILES["laptop"])) in (zoo.paths.DATA / "README.md").read_text()
 
 
 def test_the_shipped_zoo_is_small():

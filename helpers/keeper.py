@@ -1,0 +1,90 @@
+"""The zoo's keeper: lists, trains and verifies the models of a profile. `python -m helpers.zoo` is its command line."""
+
+import argparse
+import json
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+from helpers import descriptor, paths
+from helpers.profiles import PROFILES, all_models
+from helpers.zoo import ModelSpec, read, train_model
+
+
+def _train_alone(spec: ModelSpec, zoo: Path, device: str, position: int) -> str:
+    torch.set_num_threads(1)
+    return train_model(spec, zoo, device, position=position).name
+
+
+def train_all(specs: list[ModelSpec], jobs: int, zoo: Path = paths.ZOO, device: str = "cpu") -> list[str]:
+    """Train what is missing, `jobs` processes of one thread each, in the given order; the files' names."""
+    missing = [spec for spec in specs if not (zoo / spec.file).exists()]
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(_train_alone, spec, zoo, device, i % jobs) for i, spec in enumerate(missing)]
+        return [future.result() for future in futures]
+
+
+def verify(specs: list[ModelSpec], zoo: Path = paths.ZOO) -> list[str]:
+    """One line for each thing that is wrong: missing, damaged, or a file that no spec names."""
+    problems = []
+    for spec in specs:
+        try:
+            read(zoo / spec.file, spec)
+        except (ValueError, OSError) as error:
+            problems.append(str(error))
+    named = {spec.file for spec in specs} | {descriptor.DescriptorSpec().file}
+    extra = [p.name for p in sorted(zoo.glob("*.safetensors")) if p.name not in named]
+    return problems + [f"{name} is no model of this profile" for name in extra]
+
+
+def core_hours(specs: list[ModelSpec], zoo: Path = paths.ZOO) -> float:
+    """What training the models took, in hours of one core, from their headers."""
+    return sum(int(read(zoo / spec.file)[1]["seconds"]) for spec in specs) / 3600
+
+
+def table(specs: list[ModelSpec], zoo: Path = paths.ZOO) -> str:
+    """The models as a Markdown table: name, steps, parameters, images seen, minutes of one core, last loss."""
+    rows = ["| model | steps | parameters | images seen | core-minutes | loss at the end |", "|---|---|---|---|---|---|"]
+    for spec in specs:
+        if not (zoo / spec.file).exists():
+            rows.append(f"| {spec.name} ({spec.key}) | not trained | | | | |")
+            continue
+        header = read(zoo / spec.file, spec)[1]
+        rows.append(f"| {spec.name} ({spec.key}) | {spec.recipe.steps:,} | {int(header['parameters']):,} "
+                    f"| {int(header['images_seen']):,} | {int(header['seconds']) / 60:.1f} "
+                    f"| {json.loads(header['losses'])[-1]:.3g} |")
+    return "\n".join(rows)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """list, train or verify the models of a profile; 0, or 1 with a line for each problem on stderr."""
+    parser = argparse.ArgumentParser(prog="python -m helpers.zoo", description="The trained models.")
+    parser.add_argument("action", choices=("list", "train", "verify"))
+    parser.add_argument("--profile", default="laptop", choices=sorted(PROFILES))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes, one a core (default: all cores)")
+    options = parser.parse_args(argv)
+    profile = PROFILES[options.profile]
+    specs, problems = all_models(profile), []
+    if options.action == "list":
+        print(table(specs, profile.zoo))
+    elif options.action == "verify":
+        problems = verify(specs, profile.zoo)
+    else:
+        problems = _train(specs, options.jobs, profile)
+    print(*problems, sep="\n", end="\n" if problems else "", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def _train(specs: list[ModelSpec], jobs: int, profile) -> list[str]:
+    try:
+        profile.torch_device()
+        train_all(specs, jobs, profile.zoo, profile.device)
+        if profile.descriptor is None and not (paths.ZOO / descriptor.DescriptorSpec().file).exists():
+            descriptor.train()
+    except (FloatingPointError, RuntimeError, ValueError) as error:
+        return [f"error: {error}"]
+    return []
