@@ -18,7 +18,6 @@ It is trained on the reserve, images that no diffusion model sees, and used by e
 import argparse
 import hashlib
 import json
-import platform
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -26,9 +25,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -36,7 +32,7 @@ from helpers import paths
 from helpers.closed_form import nearest_images
 from helpers.data import load, to_float, to_uint8
 from helpers.edits import edited_copies
-from helpers.zoo import weights_hash
+from helpers.weights import read_weights, write_weights
 
 
 @dataclass(frozen=True)
@@ -143,15 +139,8 @@ def train(spec: DescriptorSpec = DescriptorSpec(), folder: Path | None = None) -
         if progress.step % 100 == 0:
             print(f"step {progress.step}/{spec.steps}: {summary}", flush=True)
     net = progress.net
-    weights = {name: tensor.detach().contiguous() for name, tensor in net.state_dict().items()}
-    header = {"spec": spec.json, "sha256": weights_hash(weights), **summary,
-              "parameters": str(sum(p.numel() for p in net.parameters())),
-              "versions": json.dumps({"python": platform.python_version(), "torch": torch.__version__})}
     path = (folder or paths.ZOO) / spec.file
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    save_file(weights, temporary, metadata=header)
-    temporary.replace(path)
+    write_weights(path, net, spec.json, summary)
     return path
 
 
@@ -186,18 +175,12 @@ def load_descriptor(path: str | Path | None = None, device: str | torch.device =
             "give the path of sscd_disc_large.torchscript.pt, or none for the shipped descriptor")
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: {hint}")
-    try:
-        if not ours:
+    if not ours:
+        try:
             return SSCD(path).eval().to(device)
-        with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-        weights = load_tensors(path.read_bytes())
-    except Exception as error:
-        raise ValueError(f"{path.name} is damaged ({str(error).partition(chr(10))[0]}): {hint}") from error
-    if header.get("sha256") != weights_hash(weights):
-        raise ValueError(f"{path.name} is damaged (its weights do not match their hash): {hint}")
-    if header.get("spec") != spec.json:
-        raise ValueError(f"{path.name} holds another descriptor than this code's: {hint}")
+        except Exception as error:
+            raise ValueError(f"{path.name} is damaged ({str(error).partition(chr(10))[0]}): {hint}") from error
+    weights, _ = read_weights(path, spec.json, hint)
     net = Descriptor(spec.width, spec.dim)
     net.load_state_dict(weights)
     return net.requires_grad_(False).eval().to(device)

@@ -14,16 +14,12 @@ Used by every chapter.
 import dataclasses
 import hashlib
 import json
-import os
-import platform
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from filelock import FileLock
-from safetensors import safe_open
-from safetensors.torch import load, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -31,6 +27,7 @@ from helpers import paths, training
 from helpers.data import load as load_dataset
 from helpers.networks import UNet
 from helpers.objectives import NetworkDenoiser, make_objective
+from helpers.weights import read_weights, write_weights
 
 NETWORKS = {"unet": UNet}
 CHECKPOINTS = paths.BUILD / "checkpoints"
@@ -115,28 +112,10 @@ def load_denoiser(spec: ModelSpec, device: str | torch.device = "cpu", zoo: Path
     return NetworkDenoiser(network, objective).requires_grad_(False).eval().to(device)
 
 
-def weights_hash(weights: dict[str, Tensor]) -> str:
-    """SHA-256 over the tensors' names and bytes, in the order of the names."""
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        digest.update(name.encode() + weights[name].contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
 def read(path: Path, spec: ModelSpec | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and the header of a zoo file, checked. ValueError if it is damaged or not the model that `spec` names."""
     hint = f"restore it (git checkout -- data/zoo/{path.name}), or delete it and run `make zoo`"
-    try:
-        with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-        weights = load(path.read_bytes())
-    except Exception as error:
-        raise ValueError(f"{path.name} is damaged ({error}): {hint}") from error
-    if header.get("sha256") != weights_hash(weights):
-        raise ValueError(f"{path.name} is damaged (its weights do not match their hash): {hint}")
-    if spec is not None and header.get("spec") != spec.json:
-        raise ValueError(f"{path.name} holds another model than its name says: {hint}")
-    return weights, header
+    return read_weights(path, spec.json if spec else None, hint)
 
 
 def train_model(spec: ModelSpec, zoo: Path | None = None, device: str | torch.device = "cpu", every: float = 60.0,
@@ -163,15 +142,10 @@ def train_model(spec: ModelSpec, zoo: Path | None = None, device: str | torch.de
 
 
 def write(path: Path, spec: ModelSpec, state: training.State) -> None:
-    """Write a zoo file: EMA weights in float16; the header has spec, summary, cost, versions and the weights' hash."""
-    weights = {name: tensor.detach().half().contiguous().cpu() for name, tensor in state.ema.state_dict().items()}
-    header = {"spec": spec.json, "sha256": weights_hash(weights), "losses": training.summarize(state.losses),
-              "parameters": str(sum(p.numel() for p in state.ema.parameters())),
-              "images_seen": str(spec.recipe.steps * spec.recipe.batch), "seconds": str(round(state.seconds.item())),
-              "versions": json.dumps({"python": platform.python_version(), "torch": torch.__version__})}
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    save_file(weights, temporary, metadata=header)
-    os.replace(temporary, path)
+    """Write a zoo file: the EMA weights in float16, and a summary of the training in the header."""
+    write_weights(path, state.ema, spec.json, {
+        "losses": training.summarize(state.losses), "seconds": str(round(state.seconds.item())),
+        "images_seen": str(spec.recipe.steps * spec.recipe.batch)}, half=True)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from helpers.descriptor import (
 )
 from helpers.edits import EDITS, blur, edited_copies, warp
 from helpers.scores import THRESHOLD, max_similarity, similarity
-from helpers.zoo import weights_hash
+from helpers.weights import weights_hash
 
 SHIPPED = paths.ZOO / DescriptorSpec().file
 
@@ -157,7 +157,7 @@ def test_one_flipped_bit_fails_the_hash(tmp_path):
 def test_another_descriptor_is_refused(tmp_path):
     weights = load_file(SHIPPED)
     save_file(weights, path := tmp_path / "other.safetensors", metadata={"spec": "{}", "sha256": weights_hash(weights)})
-    with pytest.raises(ValueError, match="another descriptor"):
+    with pytest.raises(ValueError, match="another model"):
         load_descriptor(path)
 
 
@@ -227,5 +227,5 @@ def test_train_writes_a_file_that_says_what_it_holds(tmp_path, monkeypatch):
         header = file.metadata()
     assert path.name == spec.file and header["spec"] == spec.json and list(tmp_path.iterdir()) == [path]
     assert {"loss", "cpu_seconds", "parameters", "versions", "sha256"} <= set(header)
-    with pytest.raises(ValueError, match="another descriptor"):
+    with pytest.raises(ValueError, match="another model"):
         load_descriptor(path)
