@@ -28,7 +28,7 @@ def test_every_flipped_bit_and_every_cut_is_seen(tmp_path):
     start = len(whole) - 160                                           # 40 float32 numbers end the file
     for position in (start, start + 77, len(whole) - 1):
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 4]) + whole[position + 1:])
-        with pytest.raises(ValueError, match="do not match their hash: hint"):
+        with pytest.raises(ValueError, match="do not match their hash.*hint"):
             read_weights(path, "spec", "hint")
     for length in (0, 8, start, len(whole) - 1):
         path.write_bytes(whole[:length])
