@@ -30,7 +30,7 @@ WIDTH = 9.0
 
 
 def _panels(rows: int, columns: int, height: float, **options) -> tuple[Figure, np.ndarray]:
-    figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), dpi=110, facecolor="white", squeeze=False,
+    figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), dpi=96, facecolor="white", squeeze=False,
                                 layout="constrained", **options)
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
@@ -46,6 +46,11 @@ def _over_sizes(axis: Axes, sizes: Sequence[int], label: str) -> None:
     axis.minorticks_off()
 
 
+def _legend_below(figure: Figure, axis: Axes) -> None:
+    """One legend for all panels, below them, where it hides no line."""
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+
+
 def curve(axis: Axes, sizes: Sequence[int], scores: Sequence[Score], style: str, label: str) -> None:
     """Scores over N with their 95 % intervals as bars."""
     value, low, high = (np.array([getattr(s, part) for s in scores]) for part in ("value", "low", "high"))
@@ -58,7 +63,7 @@ def image_rows(blocks: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
     rows = sum(len(block) for block in blocks.values())
     columns = len(next(iter(next(iter(blocks.values())).values())))
     ratios = [r for block in blocks.values() for r in [0.45] + [1] * len(block)]
-    figure = plt.figure(figsize=(WIDTH, 0.62 * (rows + 0.45 * len(blocks))), dpi=110, facecolor="white")
+    figure = plt.figure(figsize=(WIDTH, 0.62 * (rows + 0.45 * len(blocks))), dpi=96, facecolor="white")
     grid = figure.add_gridspec(rows + len(blocks), columns, height_ratios=ratios, wspace=0.05, hspace=0.06, left=0.19,
                                right=0.995, top=0.995, bottom=0.005)
     line = 0
@@ -125,7 +130,7 @@ def calibration(thresholds: np.ndarray, unrelated: np.ndarray, sizes: Sequence[i
 def threshold_sweep(thresholds: np.ndarray, paired: Mapping[int, np.ndarray], null: Mapping[int, np.ndarray],
                     threshold: float) -> Figure:
     """RP over the whole range of thresholds, one panel for each N: same noise (solid), different noises (dotted)."""
-    figure, axes = _panels(1, len(paired), 2.6, sharey=True)
+    figure, axes = _panels(1, len(paired), 2.7, sharey=True)
     for axis, size in zip(axes.flat, paired):
         axis.plot(thresholds, paired[size], color=BLACK, label="same noise")
         axis.plot(thresholds, null[size], color=GRAY, linestyle=":", label="different noises")
@@ -133,13 +138,13 @@ def threshold_sweep(thresholds: np.ndarray, paired: Mapping[int, np.ndarray], nu
         axis.set_title(f"$N=2^{{{size.bit_length() - 1}}}$", fontsize=10)
         axis.set_xlabel("threshold $t$")
     axes[0, 0].set_ylabel("RP")
-    axes[0, -1].legend(fontsize=7, frameon=False)
+    _legend_below(figure, axes[0, 0])
     return figure
 
 
 def losses(sigmas: Sequence[float], errors: Mapping[int, Mapping[str, np.ndarray]], labels: Mapping[str, str]) -> Figure:
     """Denoising error over sigma, one panel for each N: {N: {"small train": (S,), "small held-out": (S,), ...}}."""
-    figure, axes = _panels(1, len(errors), 3.0, sharey=True)
+    figure, axes = _panels(1, len(errors), 3.4, sharey=True)
     for axis, (size, lines) in zip(axes.flat, errors.items()):
         for name, values in lines.items():
             kind, part = name.split(maxsplit=1)
@@ -148,7 +153,7 @@ def losses(sigmas: Sequence[float], errors: Mapping[int, Mapping[str, np.ndarray
         axis.set_title(f"$N=2^{{{size.bit_length() - 1}}}$", fontsize=10)
         axis.set_xlabel(r"noise level $\sigma$")
     axes[0, 0].set_ylabel("mean squared error per pixel")
-    axes[0, 0].legend(fontsize=6.5, frameon=False)
+    _legend_below(figure, axes[0, 0])
     return figure
 
 
@@ -159,7 +164,7 @@ def theory(sizes: Sequence[int], rp: Mapping[str, Sequence[Score]], index: Mappi
     for axis, scores, name in ((axes[0, 0], rp, "RP with $D^*$"), (axes[0, 1], index, "same training image")):
         for style, values in scores.items():
             curve(axis, sizes, values, style, labels[style])
-        _over_sizes(axis, sizes, name)
+        _over_sizes(axis, [n for n in sizes if n != sizes[-1] // 2], name)       # narrow: two ticks would touch
         axis.legend(fontsize=7, frameon=False)
     for (width, values), (color, marker) in zip(paper.RP_OPTIMAL.items(), ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"))):
         axes[0, 2].plot(paper.SIZES, values, color=color, marker=marker, markersize=5, label=f"width {width}")
