@@ -255,6 +255,7 @@ def update_readme(readme: Path = ROOT / "README.md", results: Path = RESULTS, no
 
 
 def main(argv: list[str] | None = None) -> int:
+    """The command line: `readme` or `show`; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m helpers.claims", description="Verdicts of all chapters.")
     parser.add_argument("what", choices=["readme", "show"], help="rewrite the README's table, or print the verdicts")
     if parser.parse_args(argv).what == "readme":

@@ -98,6 +98,8 @@ def copy_loss(a: Tensor, b: Tensor, tau: float, entropy: float) -> Tensor:
 
 
 class Progress(NamedTuple):
+    """What training yields after a step: how many are done, the loss of the last one, and the network."""
+
     step: int
     loss: float
     net: Descriptor
@@ -204,6 +206,7 @@ def describe(images: Tensor, descriptor: nn.Module | None = None, batch: int = 1
 
 
 def main() -> None:
+    """The command line: `train`."""
     parser = argparse.ArgumentParser(prog="python -m helpers.descriptor", description="The copy-detection descriptor.")
     parser.add_argument("command", choices=["train"], help="train it on the reserve (minutes) and write it to the zoo")
     parser.parse_args()

@@ -43,6 +43,7 @@ def chapters(notebooks: Path = NOTEBOOKS) -> dict[int, Path]:
 
 
 def find_chapter(number: str, notebooks: Path) -> Path:
+    """The text of a chapter by its number; a UsageError with the known ones otherwise."""
     known = chapters(notebooks)
     if not number.isdigit() or int(number) not in known:
         listed = ", ".join(f"{k} ({path.stem})" for k, path in known.items()) or "none"
@@ -64,6 +65,7 @@ def convert(name: str, text: str, default):
 
 
 def known_profiles() -> list[str]:
+    """The names of the profiles; imported here, because torch takes seconds to load and most errors need none of it."""
     from helpers.profiles import PROFILES
 
     return list(PROFILES)
@@ -140,6 +142,7 @@ def run_chapter(path: Path, given: list[tuple[str, str]], profile: str | None, f
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line's arguments; argparse ends with exit code 2 where they are off."""
     parser = argparse.ArgumentParser(prog="python -m helpers.run", description="Run chapters of the book.")
     parser.add_argument("chapter", help="its number, or: all")
     parser.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
@@ -152,6 +155,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None, folders: Folders | None = None) -> int:
+    """Run what the arguments ask for: 0, 1 where a cell fails, 2 for a request that cannot be met."""
     folders = folders or Folders()
     wanted = parse(argv)
     try:
