@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
+READY_TEST := $(VENV)/.ready-test
 PORT ?= 8000
 ARGS ?=
 STRICT ?=
@@ -26,6 +27,11 @@ $(READY): requirements.txt pyproject.toml
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
+# What the tests need and the book does not.
+$(READY_TEST): requirements-dev.txt $(READY)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
 book: $(READY) ## Run every chapter, then build the HTML
 	$(RUN) -m helpers.run all
 	$(RUN) -m helpers.claims readme
@@ -41,7 +47,7 @@ chapter-%: $(READY) ## Run chapter N, e.g. make chapter-2 ARGS="-p seed 1"
 zoo: $(READY) ## Train the models that data/zoo lacks (resumable)
 	$(RUN) -m helpers.zoo train $(ARGS)
 
-test: $(READY) ## Unit tests, then every chapter again, compared with its stored outputs
+test: $(READY_TEST) ## Unit tests, then every chapter again, compared with its stored outputs
 	$(RUN) -m pytest tests
 	$(RUN) -m pytest --nbval notebooks
 
