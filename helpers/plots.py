@@ -29,7 +29,8 @@ STYLES = {
 WIDTH = 9.0
 
 
-def _panels(rows: int, columns: int, height: float, **options) -> tuple[Figure, np.ndarray]:
+def panels(rows: int, columns: int, height: float, **options) -> tuple[Figure, np.ndarray]:
+    """A figure of the book's width with `rows` x `columns` axes, as (Figure, array of Axes)."""
     figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), dpi=96, facecolor="white", squeeze=False,
                                 layout="constrained", **options)
     for axis in axes.flat:
@@ -59,34 +60,32 @@ def curve(axis: Axes, sizes: Sequence[int], scores: Sequence[Score], style: str,
 
 
 def image_rows(blocks: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
-    """Rows of images under a title for each block: {title: {row label: (columns, H, W) in [-1, 1]}}."""
+    """Rows of images under a title for each block: {title: {row label: (columns, H, W) in [-1, 1]}}.
+
+    A block is one mosaic in one axis: an axis for every image would take seconds to draw.
+    """
     rows = sum(len(block) for block in blocks.values())
-    columns = len(next(iter(next(iter(blocks.values())).values())))
-    ratios = [r for block in blocks.values() for r in [0.45] + [1] * len(block)]
-    figure = plt.figure(figsize=(WIDTH, 0.62 * (rows + 0.45 * len(blocks))), dpi=96, facecolor="white")
-    grid = figure.add_gridspec(rows + len(blocks), columns, height_ratios=ratios, wspace=0.05, hspace=0.06, left=0.19,
-                               right=0.995, top=0.995, bottom=0.005)
-    line = 0
-    for title, block in blocks.items():
-        head = figure.add_subplot(grid[line, :])
-        head.text(0, 0.25, title, fontsize=11, fontweight="bold")
-        head.axis("off")
-        for label, images in block.items():
-            line += 1
-            for column, image in enumerate(images):
-                axis = figure.add_subplot(grid[line, column])
-                axis.imshow(image, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
-                axis.axis("off")
-                if column == 0:
-                    axis.text(-0.12, 0.5, label, transform=axis.transAxes, ha="right", va="center", fontsize=9)
-        line += 1
+    figure, axes = plt.subplots(len(blocks), 1, figsize=(WIDTH, 0.62 * (rows + 0.45 * len(blocks))), dpi=96, squeeze=False,
+                                facecolor="white", height_ratios=[len(block) + 0.45 for block in blocks.values()])
+    figure.subplots_adjust(left=0.19, right=0.995, top=0.975, bottom=0.005, hspace=0.45 * len(blocks) / rows)
+    for axis, (title, block) in zip(axes.flat, blocks.items()):
+        gap = 1
+        tiles = [np.pad(images, ((0, 0), (0, gap), (0, gap)), constant_values=1.0) for images in block.values()]
+        mosaic = np.concatenate([np.concatenate(list(row), axis=1) for row in tiles])
+        axis.imshow(mosaic, cmap="gray", vmin=-1, vmax=1, interpolation="nearest", aspect="auto")
+        axis.set_title(title, fontsize=11, fontweight="bold", loc="left", x=-0.22)
+        height = tiles[0].shape[1]
+        axis.set_yticks([height * (k + 0.5) for k in range(len(block))], block, fontsize=9)
+        axis.set_xticks([])
+        axis.tick_params(length=0)
+        axis.spines[:].set_visible(False)
     return figure
 
 
 def two_regimes(sizes: Sequence[int], rp: Mapping[str, Sequence[Score]], gl: Mapping[str, Sequence[Score]],
                 labels: Mapping[str, str]) -> Figure:
     """RP (top) and GL (bottom) over N: ours on the left, the paper's Fig. 2 on the right, the same axes."""
-    figure, axes = _panels(2, 2, 6.6, sharey="row")
+    figure, axes = panels(2, 2, 6.6, sharey="row")
     for axis, scores, name in ((axes[0, 0], rp, "RP"), (axes[1, 0], gl, "GL")):
         for style, values in scores.items():
             curve(axis, sizes, values, style, labels[style])
@@ -109,7 +108,7 @@ def two_regimes(sizes: Sequence[int], rp: Mapping[str, Sequence[Score]], gl: Map
 def calibration(thresholds: np.ndarray, unrelated: np.ndarray, sizes: Sequence[int], held_out: np.ndarray,
                 edited: Mapping[str, np.ndarray], threshold: float) -> Figure:
     """What a similarity threshold means: strangers, held-out images and edited copies over t."""
-    figure, axes = _panels(1, 3, 3.2)
+    figure, axes = panels(1, 3, 3.2)
     axes[0, 0].semilogy(thresholds, np.clip(unrelated, 1e-7, None), color=GRAY)
     axes[0, 0].set_ylim(1e-6, 1)
     axes[0, 0].set_title("unrelated pairs that pass", fontsize=10)
@@ -130,7 +129,7 @@ def calibration(thresholds: np.ndarray, unrelated: np.ndarray, sizes: Sequence[i
 def threshold_sweep(thresholds: np.ndarray, paired: Mapping[int, np.ndarray], null: Mapping[int, np.ndarray],
                     threshold: float) -> Figure:
     """RP over the whole range of thresholds, one panel for each N: same noise (solid), different noises (dotted)."""
-    figure, axes = _panels(1, len(paired), 2.7, sharey=True)
+    figure, axes = panels(1, len(paired), 2.7, sharey=True)
     for axis, size in zip(axes.flat, paired):
         axis.plot(thresholds, paired[size], color=BLACK, label="same noise")
         axis.plot(thresholds, null[size], color=GRAY, linestyle=":", label="different noises")
@@ -144,7 +143,7 @@ def threshold_sweep(thresholds: np.ndarray, paired: Mapping[int, np.ndarray], nu
 
 def losses(sigmas: Sequence[float], errors: Mapping[int, Mapping[str, np.ndarray]], labels: Mapping[str, str]) -> Figure:
     """Denoising error over sigma, one panel for each N: {N: {"small train": (S,), "small held-out": (S,), ...}}."""
-    figure, axes = _panels(1, len(errors), 3.4, sharey=True)
+    figure, axes = panels(1, len(errors), 3.4, sharey=True)
     for axis, (size, lines) in zip(axes.flat, errors.items()):
         for name, values in lines.items():
             kind, part = name.split(maxsplit=1)
@@ -160,7 +159,7 @@ def losses(sigmas: Sequence[float], errors: Mapping[int, Mapping[str, np.ndarray
 def theory(sizes: Sequence[int], rp: Mapping[str, Sequence[Score]], index: Mapping[str, Sequence[Score]],
            labels: Mapping[str, str]) -> Figure:
     """Trained networks against the optimal denoiser over N: RP, the same nearest training image, and the paper's RP."""
-    figure, axes = _panels(1, 3, 3.2, sharey=True)
+    figure, axes = panels(1, 3, 3.2, sharey=True)
     for axis, scores, name in ((axes[0, 0], rp, "RP with $D^*$"), (axes[0, 1], index, "same training image")):
         for style, values in scores.items():
             curve(axis, sizes, values, style, labels[style])
@@ -176,7 +175,7 @@ def theory(sizes: Sequence[int], rp: Mapping[str, Sequence[Score]], index: Mappi
 
 def histograms(values: Mapping[str, np.ndarray], threshold: float) -> Figure:
     """Similarities as overlaid outlines, one for each name."""
-    figure, axes = _panels(1, 1, 3.0)
+    figure, axes = panels(1, 1, 3.0)
     bins = np.linspace(-0.6, 1.0, 65)
     for (name, x), (color, style) in zip(values.items(), ((BLACK, "-"), (GRAY, ":"), (PURPLE, "--"), (GREEN, "-."))):
         axes[0, 0].hist(x, bins, density=True, histtype="step", color=color, linestyle=style, linewidth=1.6, label=name)

@@ -39,12 +39,14 @@ def test_intervals_are_drawn_where_they_are():
     np.testing.assert_allclose([s[:, 1] for s in segments], [(s.low, s.high) for s in SCORES])
 
 
-def test_image_rows_shows_every_image_once():
-    blocks = {"few": {"a": np.zeros((3, 4, 4)), "b": np.ones((3, 4, 4))}, "many": {"a": np.zeros((3, 4, 4))}}
-    figure = plots.image_rows(blocks)
-    shown = [axis.images[0].get_array().mean() for axis in figure.axes if axis.images]
-    assert len(shown) == 9 and sum(shown) == 3
-    assert {"few", "many"} <= {t.get_text() for axis in figure.axes for t in axis.texts}
+def test_image_rows_shows_every_image_once_in_its_place():
+    a, b = np.stack([np.full((4, 4), v) for v in (-0.5, 0.0, 0.5)]), np.full((3, 4, 4), -1.0)
+    figure = plots.image_rows({"few": {"a": a, "b": b}, "many": {"a": a}})
+    few, many = (axis.images[0].get_array() for axis in figure.axes)
+    assert few.shape == (10, 15) and many.shape == (5, 15)                  # a white line below and right of each image
+    assert few[:4, 5:9].max() == few[:4, 5:9].min() == 0.0 and few[5:9, :4].max() == -1.0 and few[4, 0] == 1.0
+    assert [axis.get_title(loc="left") for axis in figure.axes] == ["few", "many"]
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["a", "b"]
 
 
 def test_the_other_figures_draw_what_they_are_given():
