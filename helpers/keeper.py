@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import sys
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -21,11 +21,21 @@ def _train_alone(spec: ModelSpec, zoo: Path, device: str, position: int) -> str:
 
 
 def train_all(specs: list[ModelSpec], jobs: int, zoo: Path = paths.ZOO, device: str = "cpu") -> list[str]:
-    """Train what is missing, `jobs` processes of one thread each, in the given order; the files' names."""
-    missing = [spec for spec in specs if not (zoo / spec.file).exists()]
+    """Train what is missing, `jobs` processes of one thread each, in the given order, but none before the model that it
+    starts from; the files' names."""
+    todo, running, bars = [spec for spec in specs if not (zoo / spec.file).exists()], {}, list(range(jobs))
+    names = [spec.file for spec in todo]
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(_train_alone, spec, zoo, device, i % jobs) for i, spec in enumerate(missing)]
-        return [future.result() for future in futures]
+        while todo or running:
+            unfinished = {spec.key for spec in todo} | {spec.key for spec, _ in running.values()}
+            for spec in [spec for spec in todo if spec.init_from not in unfinished][:len(bars)]:
+                todo.remove(spec)
+                bar = bars.pop(0)
+                running[pool.submit(_train_alone, spec, zoo, device, bar)] = spec, bar
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                bars.append(running.pop(future)[1])
+                future.result()
+    return names
 
 
 def verify(specs: list[ModelSpec], zoo: Path = paths.ZOO) -> list[str]:
@@ -85,6 +95,6 @@ def _train(specs: list[ModelSpec], jobs: int, profile) -> list[str]:
         train_all(specs, jobs, profile.zoo, profile.device)
         if profile.descriptor is None and not (paths.ZOO / descriptor.DescriptorSpec().file).exists():
             descriptor.train()
-    except (FloatingPointError, RuntimeError, ValueError) as error:
+    except (FloatingPointError, FileNotFoundError, RuntimeError, ValueError) as error:
         return [f"error: {error}"]
     return []

@@ -11,6 +11,7 @@ mean' = f mean and var' = 2 f var + g^2, from which each class below follows.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -175,7 +176,45 @@ class Flow(Kernel):
         return sigma / (1 + sigma)
 
 
-KERNELS: dict[str, Kernel] = {k.name: k for k in (VP(), SubVP(), VE(), EDM(), Flow())}
+@dataclass(frozen=True)
+class DDPM(Kernel):
+    """The discrete chain of Ho et al. 2020, Sec. 4: t = 1 ... 1000, beta_t linear from 1e-4 to 0.02.
+
+    s_t^2 = prod_{i <= t} (1 - beta_i) and s = 1/sqrt(1 + sigma^2) as in VP, whose discretization it is. Between two
+    whole t, and only there, sigma is interpolated: ln sigma is linear in t.
+    """
+
+    name: ClassVar[str] = "ddpm"
+    t_max: float = 1000.0
+    beta_first: float = 1e-4
+    beta_last: float = 0.02
+
+    @cached_property
+    def log_sigmas(self) -> Tensor:
+        """ln sigma at t = 1 ... t_max, float64, rising."""
+        betas = torch.linspace(self.beta_first, self.beta_last, int(self.t_max), dtype=torch.float64)
+        return torch.expm1(-(-betas).log1p().cumsum(0)).log() / 2
+
+    def s(self, t: Time) -> Tensor:
+        """s = 1/sqrt(1 + sigma^2)."""
+        return (1 + self.sigma(t) ** 2).rsqrt()
+
+    def sigma(self, t: Time) -> Tensor:
+        """sigma = sqrt(1/s^2 - 1), from the table of the chain."""
+        t = _tensor(t)
+        table = self.log_sigmas.to(t.device)
+        low = (t.double() - 1).floor().clamp(0, len(table) - 2).long()
+        return torch.lerp(table[low], table[low + 1], t.double() - 1 - low).exp().to(t.dtype)
+
+    def t(self, sigma: Time) -> Tensor:
+        """The inverse, linear in ln sigma between two whole t; outside the chain it goes on in a straight line."""
+        sigma = _tensor(sigma)
+        table, log = self.log_sigmas.to(sigma.device), sigma.double().log()
+        high = torch.searchsorted(table, log.contiguous()).clamp(1, len(table) - 1)
+        return (high + (log - table[high - 1]) / (table[high] - table[high - 1])).to(sigma.dtype)
+
+
+KERNELS: dict[str, Kernel] = {k.name: k for k in (VP(), SubVP(), VE(), EDM(), Flow(), DDPM())}
 
 
 def kernel(name: str) -> Kernel:

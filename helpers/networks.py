@@ -24,11 +24,13 @@ def fourier_features(c_noise: Tensor, dim: int, max_period: float = 1e4) -> Tens
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
-def _norm(channels: int) -> nn.GroupNorm:
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Group normalization in groups of at least 4 channels, 8 groups at most."""
     return nn.GroupNorm(min(8, channels // 4), channels)
 
 
-def _zero(module: nn.Module) -> nn.Module:
+def zero(module: nn.Module) -> nn.Module:
+    """The module with all parameters set to zero."""
     for p in module.parameters():
         nn.init.zeros_(p)
     return module
@@ -43,8 +45,8 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, c_in: int, c_out: int, c_emb: int, dropout: float = 0.0):
         super().__init__()
-        self.norm1, self.conv1 = _norm(c_in), nn.Conv2d(c_in, c_out, 3, padding=1)
-        self.norm2, self.conv2 = _norm(c_out), _zero(nn.Conv2d(c_out, c_out, 3, padding=1))
+        self.norm1, self.conv1 = group_norm(c_in), nn.Conv2d(c_in, c_out, 3, padding=1)
+        self.norm2, self.conv2 = group_norm(c_out), zero(nn.Conv2d(c_out, c_out, 3, padding=1))
         self.emb = nn.Linear(c_emb, 2 * c_out)
         self.dropout = dropout
         self.skip = nn.Conv2d(c_in, c_out, 1) if c_in != c_out else nn.Identity()
@@ -63,9 +65,9 @@ class SelfAttention(nn.Module):
     def __init__(self, channels: int, head_dim: int = 32):
         super().__init__()
         self.heads = max(1, channels // head_dim)
-        self.norm = _norm(channels)
+        self.norm = group_norm(channels)
         self.qkv = nn.Linear(channels, 3 * channels)
-        self.proj = _zero(nn.Linear(channels, channels))
+        self.proj = zero(nn.Linear(channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
         b, c, h, w = x.shape
@@ -124,8 +126,8 @@ class UNet(nn.Module):
         outs = [*widths[1:], widths[-1]]
         self.up = nn.ModuleList(Level([above + c] + [c] * (blocks - 1), c, c_emb, a, dropout)
                                 for above, c, a in zip(outs, widths, attention))
-        self.head = nn.Sequential(_norm(widths[0]), nn.SiLU(),
-                                  _zero(nn.Conv2d(widths[0], image_channels * patch**2, 3, padding=1)))
+        self.head = nn.Sequential(group_norm(widths[0]), nn.SiLU(),
+                                  zero(nn.Conv2d(widths[0], image_channels * patch**2, 3, padding=1)))
 
     def embedding(self, c_noise: Tensor, label: Tensor | None) -> Tensor:
         """Noise level and label as one vector, (B, 4 * width)."""

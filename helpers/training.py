@@ -45,6 +45,7 @@ class Recipe:
     rate: float = 3e-3
     muon: float = 0.0
     warmup: int = 200
+    beta1: float = 0.9
     beta2: float = 0.99
     ema: float = 0.1
     bf16: bool = True
@@ -80,7 +81,7 @@ class Optimizer:
         self.matrices = [p for n, p in named if n in hidden]
         self.views = [p.detach().flatten(1) for p in self.matrices]
         others = [p for n, p in named if n not in hidden]
-        self.parts = [torch.optim.Adam(others, recipe.rate, betas=(0.9, recipe.beta2), fused=True)]
+        self.parts = [torch.optim.Adam(others, recipe.rate, betas=(recipe.beta1, recipe.beta2), fused=True)]
         if self.matrices:
             self.parts.append(torch.optim.Muon(self.views, recipe.muon, weight_decay=0.0))
         self.peaks = [part.param_groups[0]["lr"] for part in self.parts]
@@ -88,7 +89,7 @@ class Optimizer:
     def step(self, factor: float) -> None:
         """One update at `factor` times the peak rates, from the gradients, which it then drops."""
         for view, p in zip(self.views, self.matrices):
-            view.grad = p.grad.flatten(1)
+            view.grad = None if p.grad is None else p.grad.flatten(1)
             p.grad = None
         for part, peak in zip(self.parts, self.peaks):
             part.param_groups[0]["lr"] = peak * factor
@@ -178,7 +179,8 @@ def train(state: State, objective, images: Tensor, labels: Tensor | None, recipe
         index = torch.randint(len(images), (recipe.batch,), generator=generator, device=device)
         with cast, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)                  # dropout knows the global generator only
-            loss = objective.loss(state.network, images[index], None if labels is None else labels[index], generator)
+            loss = objective.loss(state.network, images[index], None if labels is None else labels[index], generator,
+                                  state.step / recipe.steps)
         checked = (state.step + 1) % check_every == 0 or state.step + 1 == recipe.steps
         if checked and not math.isfinite(value := loss.item()):
             raise FloatingPointError(f"the loss is {value} at step {state.step}: lower the learning rate"

@@ -49,6 +49,8 @@ def read_weights(path: Path, spec: str | None, hint: str) -> tuple[dict[str, Ten
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}
         weights = load(path.read_bytes())
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path.name} is missing: {hint}") from None
     except Exception as error:
         raise ValueError(f"{path.name} is damaged ({str(error).partition(chr(10))[0]}): {hint}") from error
     if header.get("sha256") != weights_hash(weights):

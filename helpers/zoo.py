@@ -1,8 +1,8 @@
 """The zoo: from the description of a model to its trained denoiser.
 
-A `ModelSpec` says everything that decides a model's weights: data, network, objective, recipe, seed. Its key is a hash of
-its canonical JSON, so a file's name says what is in it: `data/zoo/<name>-<key>.safetensors` holds the EMA weights (float16)
-and, in its header, the spec, a summary of the training and the versions. Nothing is unpickled.
+A `ModelSpec` (`specs.py`) says everything that decides a model's weights, and its key names them:
+`data/zoo/<name>-<key>.safetensors` holds the EMA weights (float16) and, in its header, the spec, a summary of the training
+and the versions. Nothing is unpickled.
 
     python -m helpers.zoo list                     the models of a profile, which are there, what they cost
     python -m helpers.zoo train [--jobs 2]         trains what is missing, one process a core, resumable
@@ -11,11 +11,7 @@ and, in its header, the spec, a summary of the training and the versions. Nothin
 Used by every chapter.
 """
 
-import dataclasses
-import hashlib
-import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -25,67 +21,11 @@ from tqdm import tqdm
 
 from helpers import paths, training
 from helpers.data import load as load_dataset
-from helpers.networks import UNet
-from helpers.objectives import NetworkDenoiser, make_objective
+from helpers.objectives import NetworkDenoiser
+from helpers.specs import ModelSpec, build, make_objective
 from helpers.weights import read_weights, write_weights
 
-NETWORKS = {"unet": UNet}
 CHECKPOINTS = paths.BUILD / "checkpoints"
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """All that decides a model's weights.
-
-    dataset, subset_start, subset_size   the images: `subset_size` of the pool from `subset_start` on; nested for start 0
-    network, options                     a name in NETWORKS and its keyword arguments
-    objective, objective_options         a name in OBJECTIVES and its keyword arguments
-    steps ... seed                       the recipe, see `training.Recipe`; the seed also draws the initial weights
-    init_from, trainable                 key of a parent model and what of it is trained: reserved for fine-tuning
-    """
-
-    dataset: str = "fashion-mnist"
-    subset_start: int = 0
-    subset_size: int = 2**15
-    network: str = "unet"
-    options: tuple[tuple[str, object], ...] = (("width", 32),)
-    objective: str = "edm"
-    objective_options: tuple[tuple[str, float], ...] = ()
-    conditional: bool = False
-    recipe: training.Recipe = training.Recipe(steps=1000)
-    init_from: str | None = None
-    trainable: str = "all"
-
-    @property
-    def json(self) -> str:
-        """The canonical JSON: sorted keys, no spaces."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
-
-    @property
-    def key(self) -> str:
-        """The first 12 hexadecimal digits of the canonical JSON's SHA-256."""
-        return hashlib.sha256(self.json.encode()).hexdigest()[:12]
-
-    @property
-    def name(self) -> str:
-        """A readable name: network and width, subset, seed."""
-        width = dict(self.options).get("width", "")
-        part = f"n{self.subset_size}" + (f"from{self.subset_start}" if self.subset_start else "")
-        return f"{self.network}{width}-{part}-s{self.recipe.seed}"
-
-    @property
-    def file(self) -> str:
-        """The file's name in the zoo."""
-        return f"{self.name}-{self.key}.safetensors"
-
-
-def build(spec: ModelSpec) -> nn.Module:
-    """The untrained network of a spec, its weights drawn from the recipe's seed. ValueError for an unknown network."""
-    if spec.network not in NETWORKS:
-        raise ValueError(f"unknown network {spec.network!r}: choose from {', '.join(NETWORKS)}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(spec.recipe.seed)
-        return NETWORKS[spec.network](**dict(spec.options))
 
 
 def training_images(spec: ModelSpec) -> tuple[Tensor, Tensor]:
@@ -105,11 +45,23 @@ def load_denoiser(spec: ModelSpec, device: str | torch.device = "cpu", zoo: Path
         if not train:
             raise FileNotFoundError(f"{path} is missing: train it with `make zoo`, or restore it from git")
         train_model(spec, zoo=zoo, device=device)
-    weights, _ = read(path, spec)
-    network = build(spec)
-    network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     objective = make_objective(spec.objective, **dict(spec.objective_options))
-    return NetworkDenoiser(network, objective).requires_grad_(False).eval().to(device)
+    return NetworkDenoiser(_load(path, spec), objective).requires_grad_(False).eval().to(device)
+
+
+def _load(path: Path, spec: ModelSpec) -> nn.Module:
+    """The network of a spec with the weights of a file."""
+    network, (weights, _) = build(spec), read(path, spec)
+    network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    return network
+
+
+def find(key: str, zoo: Path | None = None) -> ModelSpec:
+    """The spec of the zoo's model with this key, from its header. FileNotFoundError if the zoo has none."""
+    paths_found = sorted((zoo or paths.ZOO).glob(f"*-{key}.safetensors"))
+    if not paths_found:
+        raise FileNotFoundError(f"the zoo has no model {key}, from which another one starts: train it first (`make zoo`)")
+    return ModelSpec.parse(read(paths_found[0])[1]["spec"])
 
 
 def read(path: Path, spec: ModelSpec | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -129,8 +81,9 @@ def train_model(spec: ModelSpec, zoo: Path | None = None, device: str | torch.de
         if path.exists():
             return path
         images, labels = (t.to(device) for t in training_images(spec))
-        state = training.State(build(spec).to(device), spec.recipe)
-        loop = training.train(state, make_objective(spec.objective, **dict(spec.objective_options)), images,
+        network, objective = _start(spec, zoo, device)
+        state = training.State(network, spec.recipe)
+        loop = training.train(state, objective, images,
                               labels if spec.conditional else None, spec.recipe, checkpoint, spec.key, every,
                               check_every=1 if images.device.type == "cpu" else 50)
         with tqdm(total=spec.recipe.steps, desc=spec.name, position=position, unit="step", mininterval=2) as bar:
@@ -139,6 +92,17 @@ def train_model(spec: ModelSpec, zoo: Path | None = None, device: str | torch.de
         write(path, spec, state)
         checkpoint.unlink(missing_ok=True)
     return path
+
+
+def _start(spec: ModelSpec, zoo: Path | None, device: str | torch.device) -> tuple[nn.Module, object]:
+    """The network before its first step and its objective: with `init_from`, the parent's weights, and it teaches."""
+    network, options = build(spec), dict(spec.objective_options)
+    if spec.init_from is not None:
+        parent = load_denoiser(find(spec.init_from, zoo), device, zoo, train=False)
+        network.load_state_dict(parent.network.state_dict())
+        if spec.objective == "distillation":
+            options["teacher"] = parent
+    return network.to(device), make_objective(spec.objective, **options)
 
 
 def write(path: Path, spec: ModelSpec, state: training.State) -> None:

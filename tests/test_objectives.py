@@ -6,9 +6,35 @@ import pytest
 import torch
 
 from helpers.closed_form import GaussianDenoiser
-from helpers.objectives import EDM, denoising_error, make_objective
+from helpers.kernels import kernel
+from helpers.objectives import EDM, KernelObjective, denoising_error
+from helpers.specs import make_objective
 
 SHAPE, VARIANCE = (1, 4, 4), 0.3
+KERNEL_OBJECTIVES = ("vp", "sub-vp", "ve", "flow", "ddpm")
+ALPHAS_BAR = (1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)).cumprod(0)
+
+
+def integral(t):
+    return 0.1 * t + 19.9 * t**2 / 2
+
+
+# sigma when the fraction u of the training times is passed: each paper's schedule, written out.
+LEVELS = {
+    "vp": lambda u: integral(1e-5 + (1 - 1e-5) * u).expm1().sqrt(),
+    "sub-vp": lambda u: 2 * (integral(1e-5 + (1 - 1e-5) * u) / 2).sinh(),
+    "ve": lambda u: 0.01 * (100 / 0.01) ** u,
+    "flow": lambda u: (1e-5 + (80 / 81 - 1e-5) * u) / (1 - 1e-5 - (80 / 81 - 1e-5) * u),
+    "ddpm": lambda u: (1 / ALPHAS_BAR[(1000 * u).long()] - 1).sqrt(),
+}
+# What the network sees, read back: x_t / s_t and sigma from (x_t, c_noise).
+SEEN = {
+    "vp": lambda x, c: (x / (-integral(c) / 2).exp(), integral(c).expm1().sqrt()),
+    "sub-vp": lambda x, c: (x / (-integral(c) / 2).exp(), 2 * (integral(c) / 2).sinh()),
+    "ve": lambda x, c: (x * (1 + (8 * c).exp()).sqrt(), (4 * c).exp()),
+    "flow": lambda x, c: (x / (1 - c), c / (1 - c)),
+    "ddpm": lambda x, c: (x * (1 + kernel("ddpm").sigma(1000 * c) ** 2).sqrt(), kernel("ddpm").sigma(1000 * c)),
+}
 
 
 def gaussian():
@@ -23,6 +49,15 @@ def as_network(denoiser, sigma_data):
         s, total = sigma.view(-1, 1, 1, 1), (sigma**2 + sigma_data**2).view(-1, 1, 1, 1)
         x = scaled * total.sqrt()
         return (denoiser(x, sigma) - sigma_data**2 / total * x) * total.sqrt() / (s * sigma_data)
+    return network
+
+
+def predictor(name, denoiser):
+    """The best prediction of a kernel's network: E[eps | x] = (x - D) / sigma, and E[eps - x0 | x] for flow matching."""
+    def network(seen, c_noise, label=None):
+        x, sigma = (v.float() for v in SEEN[name](seen.double(), c_noise.double().view(-1, 1, 1, 1)))
+        d = denoiser(x, sigma.flatten())
+        return (x - d) / sigma - (d if name == "flow" else 0)
     return network
 
 
@@ -60,8 +95,91 @@ def test_denoising_error_has_known_values():
     assert denoising_error(lambda x, sigma: torch.zeros_like(x), x0, [1.0])[0] == pytest.approx((x0**2).mean().item(), 1e-4)
 
 
+@pytest.mark.parametrize("name", KERNEL_OBJECTIVES)
+def test_the_best_prediction_is_the_best_denoiser(name):
+    objective, denoiser, x = make_objective(name), gaussian(), torch.randn(5, *SHAPE)
+    for sigma in (torch.tensor([0.012, 0.3, 2.0, 10.0, 70.0]), 0.7):
+        x_t = 0.1 + x * (VARIANCE + torch.as_tensor(sigma).view(-1, 1, 1, 1) ** 2).sqrt()      # as large as x0 + sigma eps
+        ours = objective.denoise(predictor(name, denoiser), x_t, sigma)
+        torch.testing.assert_close(ours, denoiser(x_t, sigma), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", KERNEL_OBJECTIVES)
+def test_loss_of_the_best_prediction_is_its_posterior_variance(name):
+    """Var(eps | x) = v / (v + sigma^2) a pixel for N(m, v I), Var(eps - x0 | x) = (1 + sigma)^2 times that, averaged over
+    the training times; a network that answers 0 loses 1, in flow matching 1 + E x0^2."""
+    objective, generator = make_objective(name), torch.Generator().manual_seed(0)
+    x0 = 0.1 + math.sqrt(VARIANCE) * torch.randn(40_000, *SHAPE, generator=generator)
+    sigma = LEVELS[name]((torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000)
+    variance = VARIANCE / (VARIANCE + sigma**2) * ((1 + sigma) ** 2 if name == "flow" else 1)
+    loss = objective.loss(predictor(name, gaussian()), x0, None, generator)
+    assert loss.item() == pytest.approx(variance.mean().item(), rel=0.01)
+    worse = objective.loss(predictor(name, lambda x, s: 0.9 * gaussian()(x, s)), x0, None, generator)
+    assert worse > 1.02 * loss
+    nothing = objective.loss(lambda x, c, label: torch.zeros_like(x), x0, None, generator)
+    assert nothing.item() == pytest.approx(1 + (VARIANCE + 0.01 if name == "flow" else 0), rel=0.01)
+
+
+@pytest.mark.parametrize("name", KERNEL_OBJECTIVES)
+def test_training_times_are_spread_as_published(name):
+    """Their noise levels against the schedule's quantiles: Kolmogorov-Smirnov, 1 % level, so 1.63 / sqrt(n)."""
+    n, objective = 50_000, make_objective(name)
+    times = objective.times(n, torch.Generator().manual_seed(2))
+    sigma = kernel(name).sigma(times).sort().values
+    u = torch.linspace(0, 1, 200_001, dtype=torch.float64)[:-1]
+    passed = torch.searchsorted(sigma, LEVELS[name](u) * (1 + 1e-9), right=True) / n
+    if name == "ddpm":                               # whole numbers, each of them as often
+        assert times.unique().tolist() == list(range(1, 1001))
+        u = (1000 * u).floor() / 1000 + 1 / 1000
+    assert (passed - u).abs().max() < 1.63 / math.sqrt(n)
+
+
+@pytest.mark.parametrize("name, low, high", [("vp", 0.002, 152.17), ("sub-vp", 0.002, 152.17), ("ve", 0.01, 100),
+                                             ("flow", 0.002, 80), ("ddpm", 0.0100005, 157.40)])
+def test_sampling_stays_where_the_network_was_trained(name, low, high):
+    objective = make_objective(name)
+    assert objective.sampling == {"sigma_min": pytest.approx(low, rel=1e-4), "sigma_max": pytest.approx(high, rel=1e-4)}
+    sigma = kernel(name).sigma(objective.times(100_000, torch.Generator().manual_seed(0)))
+    assert sigma.min() < 1.1 * objective.sampling["sigma_min"] and sigma.max() == pytest.approx(high, rel=1e-2)
+
+
+@pytest.mark.parametrize("name", KERNEL_OBJECTIVES)
+def test_the_network_sees_about_unit_variance_and_a_bounded_time(name):
+    """With data of variance 1: 1 for vp, ve and ddpm; for sub-vp from 3/4 and for flow from 1/2 up, by their kernels."""
+    objective, seen = make_objective(name), {}
+
+    def network(x, c_noise, label):
+        seen.update(x=x, c=c_noise)
+        return x
+
+    x0, generator = torch.randn(4096, *SHAPE, generator=torch.Generator().manual_seed(1)), torch.Generator().manual_seed(0)
+    for sigma in (0.011, 0.3, 1.0, 3.0, 79.0):
+        objective.denoise(network, x0 + sigma * torch.randn(x0.shape, generator=generator), sigma)
+        exact = {"sub-vp": (lambda s: math.exp(-2 * math.asinh(s / 2)) * (1 + s**2)),
+                 "flow": lambda s: (1 + s**2) / (1 + s) ** 2}.get(name, lambda s: 1.0)(sigma)
+        assert seen["x"].var().item() == pytest.approx(exact, rel=0.02) and 0.49 < exact < 1.01
+        assert seen["c"].abs().max() < 1.2 and (name == "ve" or seen["c"].min() > 0)
+
+
+def test_impossible_combinations_are_errors():
+    for predict, of in (("velocity", "vp"), ("eps", "flow"), ("x0", "ve")):
+        with pytest.raises(ValueError, match=f"cannot predict '{predict}' with kernel '{of}': use 'velocity' with 'flow'"):
+            KernelObjective(of, predict=predict)
+    with pytest.raises(ValueError, match="unknown kernel 'vq'; known: vp"):
+        KernelObjective("vq")
+
+
 def test_errors_name_what_is_known():
-    with pytest.raises(ValueError, match="edm"):
+    with pytest.raises(ValueError, match="unknown objective 'ddpn': choose from edm, vp, sub-vp, ve, flow, ddpm"):
         make_objective("ddpn")
     with pytest.raises(ValueError, match="does not fit 4 images"):
         EDM().denoise(lambda x, c, label: x, torch.randn(4, *SHAPE), torch.ones(3))
+    with pytest.raises(ValueError, match="does not fit 4 images"):
+        KernelObjective().denoise(lambda x, c, label: x, torch.randn(4, *SHAPE), torch.ones(3))
+
+
+@pytest.mark.parametrize("options", [{"kernel": "vp", "discrete": True}, {"kernel": "ddpm"}, {"kernel": "ve", "t_min": 0.0},
+                                     {"kernel": "flow", "predict": "velocity", "t_min": 1.0}])
+def test_times_that_make_no_sense_are_refused(options):
+    with pytest.raises(ValueError, match="t_min lies between 0 and t_max"):
+        KernelObjective(**options)

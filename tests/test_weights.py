@@ -46,3 +46,8 @@ def test_the_hash_depends_on_names_and_bytes():
     a = {"x": torch.zeros(2), "y": torch.ones(2)}
     assert weights_hash(a) == weights_hash(dict(reversed(a.items())))
     assert weights_hash(a) != weights_hash({"x": torch.ones(2), "y": torch.zeros(2)})
+
+
+def test_a_missing_file_is_called_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match="a.safetensors is missing: do this"):
+        read_weights(tmp_path / "a.safetensors", None, "do this")

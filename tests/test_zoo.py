@@ -1,4 +1,4 @@
-"""The zoo: keys, round trip, damaged and foreign files, two processes at once, no pickle."""
+"""The zoo: round trip, parents and teachers, damaged and foreign files, two processes at once, no pickle."""
 
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
@@ -8,9 +8,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from helpers import keeper, zoo
+from helpers.fewstep import Distillation
 from helpers.profiles import PROFILES, all_models, two_regimes
+from helpers.samplers import sample
+from helpers.specs import ModelSpec, build
 from helpers.training import Recipe
-from helpers.zoo import ModelSpec, load_denoiser
+from helpers.zoo import find, load_denoiser
 
 SPEC = ModelSpec(subset_size=16, options=(("multipliers", (1, 2)), ("width", 8)), recipe=Recipe(steps=3, batch=4))
 
@@ -21,15 +24,6 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "zoo"
 
 
-def test_the_key_depends_on_everything_and_on_nothing_else():
-    assert SPEC.key == dataclasses.replace(SPEC).key
-    others = [dataclasses.replace(SPEC, subset_size=17), dataclasses.replace(SPEC, subset_start=1),
-              dataclasses.replace(SPEC, recipe=Recipe(steps=3, batch=4, seed=1)),
-              dataclasses.replace(SPEC, options=(("width", 8),)), dataclasses.replace(SPEC, dataset="cifar10")]
-    assert len({spec.key for spec in [SPEC, *others]}) == 6
-    assert SPEC.key == "68d6e949fb25"        # pinned: a change of it orphans the shipped weights
-
-
 def test_train_then_load_gives_the_same_denoiser(folder):
     first = load_denoiser(SPEC, zoo=folder)
     x = torch.randn(4, 1, 28, 28)
@@ -37,6 +31,64 @@ def test_train_then_load_gives_the_same_denoiser(folder):
     assert [p.name for p in folder.iterdir()] == [SPEC.file]
     header = zoo.read(folder / SPEC.file)[1]
     assert header["spec"] == SPEC.json and header["images_seen"] == "12" and float(header["seconds"]) >= 0
+
+
+def still(spec):
+    """The same spec with a learning rate of 0: what comes out is what went in."""
+    return dataclasses.replace(spec, recipe=Recipe(steps=2, batch=4, rate=0.0))
+
+
+def weights(spec, folder):
+    return load_denoiser(spec, zoo=folder, train=False).network.state_dict()
+
+
+def test_a_model_starts_from_its_parent_s_weights(folder):
+    zoo.train_model(SPEC, zoo=folder)
+    child = still(dataclasses.replace(SPEC, subset_size=32, init_from=SPEC.key))
+    orphan = still(dataclasses.replace(SPEC, subset_size=32))
+    for spec in (child, orphan):
+        zoo.train_model(spec, zoo=folder)
+    parent, untrained = weights(SPEC, folder), {name: t.half().float() for name, t in build(orphan).state_dict().items()}
+    for name, tensor in weights(child, folder).items():
+        assert torch.equal(tensor, parent[name]) and torch.equal(weights(orphan, folder)[name], untrained[name])
+    assert any(not torch.equal(parent[name], untrained[name]) for name in parent)
+
+
+def distilled(parent, steps):
+    return dataclasses.replace(SPEC, objective="distillation", objective_options=(("base", 8), ("steps", steps)),
+                               recipe=Recipe(steps=2, batch=4, warmup=1), init_from=parent.key)
+
+
+def test_a_student_gets_its_teacher_and_its_start_from_the_round_before(folder):
+    """Two rounds: each teacher is the denoiser that the zoo holds, and the student needs none to be sampled."""
+    first, x = distilled(SPEC, 4), torch.randn(3, 1, 28, 28)
+    second = distilled(first, 2)
+    for spec, parent in ((first, SPEC), (second, first)):
+        teacher = load_denoiser(parent, zoo=folder)
+        network, objective = zoo._start(spec, folder, "cpu")
+        assert objective == dataclasses.replace(Distillation(steps=dict(spec.objective_options)["steps"], base=8),
+                                                teacher=objective.teacher)
+        assert torch.equal(objective.teacher(x, 0.7), teacher(x, 0.7)) and not objective.teacher.training
+        assert all(torch.equal(a, b) for a, b in zip(network.parameters(), teacher.network.parameters()))
+        student = load_denoiser(spec, zoo=folder)
+        assert student.objective.teacher is None
+        assert any(not torch.equal(a, b) for a, b in zip(student.parameters(), teacher.parameters()))
+        images = sample(student, x, **student.sampling)
+        d = x * 80
+        for s, t in zip(student.sampling["sigmas"], student.sampling["sigmas"][1:]):
+            d = student(d, s) + t / s * (d - student(d, s))
+        torch.testing.assert_close(images, d, rtol=1e-4, atol=1e-4)
+    assert not torch.equal(objective.teacher(x, 0.7), load_denoiser(SPEC, zoo=folder)(x, 0.7))
+
+
+def test_a_model_is_found_by_its_key_and_a_missing_parent_is_a_clear_error(folder):
+    child = dataclasses.replace(SPEC, init_from=SPEC.key)
+    for attempt in (lambda: find(SPEC.key, folder), lambda: zoo.train_model(child, zoo=folder)):
+        with pytest.raises(FileNotFoundError, match="no model 68d6e949fb25, from which another one starts.*make zoo"):
+            attempt()
+    zoo.train_model(SPEC, zoo=folder)
+    assert find(SPEC.key, folder) == SPEC
+    assert zoo.train_model(child, zoo=folder).name == child.file and find(child.key, folder) == child
 
 
 def test_missing_is_an_error_where_training_is_not_wanted(folder):
@@ -82,18 +134,12 @@ def test_the_keeper_trains_in_processes_lists_and_verifies(tmp_path):
     assert "is damaged" in keeper.verify(specs, tmp_path)[0]
 
 
-def test_unknown_network():
-    with pytest.raises(ValueError, match="unet"):
-        zoo.build(dataclasses.replace(SPEC, network="unett"))
-
-
-def test_the_initial_weights_depend_on_the_seed_and_leave_the_global_generator_alone():
-    torch.manual_seed(3)
-    expected = torch.rand(1)
-    torch.manual_seed(3)
-    a, b = zoo.build(SPEC), zoo.build(dataclasses.replace(SPEC, recipe=Recipe(steps=3, batch=4, seed=1)))
-    assert torch.equal(torch.rand(1), expected)
-    assert not torch.equal(a.stem.weight, b.stem.weight) and torch.equal(a.stem.weight, zoo.build(SPEC).stem.weight)
+def test_the_keeper_trains_parents_before_what_starts_from_them(tmp_path):
+    slow = dataclasses.replace(SPEC, recipe=Recipe(steps=30, batch=4))
+    first = distilled(slow, 4)
+    specs = [slow, first, distilled(first, 2)]
+    assert keeper.train_all(specs, 2, tmp_path) == [spec.file for spec in specs]
+    assert keeper.verify(specs, tmp_path) == []
 
 
 def test_the_shipped_zoo_is_whole():
@@ -105,7 +151,7 @@ def test_the_list_of_the_shipped_zoo_is_up_to_date():
 
 
 def test_the_shipped_zoo_is_small():
-    assert sum(p.stat().st_size for p in zoo.paths.ZOO.iterdir()) < 60e6
+    assert sum(p.stat().st_size for p in zoo.paths.ZOO.iterdir()) < 100e6
 
 
 @pytest.mark.parametrize("name", sorted(PROFILES))
@@ -122,6 +168,6 @@ def test_a_gpu_profile_without_a_gpu(monkeypatch):
 
 def test_the_paper_profile_builds_networks_of_the_paper_s_size():
     """SongUNet with 64 channels has about 14 M parameters; ours has the same layout."""
-    network = zoo.build(PROFILES["paper"].model(64, 2**6))
+    network = build(PROFILES["paper"].model(64, 2**6))
     assert 10e6 < sum(p.numel() for p in network.parameters()) < 20e6
     assert network(torch.randn(1, 3, 32, 32), torch.zeros(1)).shape == (1, 3, 32, 32)

@@ -1,0 +1,133 @@
+"""Specs: keys that old weights rely on, the way back from a header, and what the names in a spec mean."""
+
+import dataclasses
+import hashlib
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from helpers import paths
+from helpers.generators import GeneratorPair
+from helpers.kernels import kernel
+from helpers.objectives import EDM
+from helpers.profiles import PROFILES, all_models
+from helpers.specs import NETWORKS, OBJECTIVES, ModelSpec, build, make_objective
+from helpers.training import Recipe
+
+SPEC = ModelSpec(subset_size=16, options=(("multipliers", (1, 2)), ("width", 8)), recipe=Recipe(steps=3, batch=4))
+replace = dataclasses.replace
+
+
+def test_the_key_depends_on_everything_and_on_nothing_else():
+    assert SPEC.key == replace(SPEC).key
+    recipe = SPEC.recipe
+    others = [replace(SPEC, subset_size=17), replace(SPEC, subset_start=1), replace(SPEC, options=(("width", 8),)),
+              replace(SPEC, dataset="cifar10"), replace(SPEC, network="cnn"), replace(SPEC, objective="vp"),
+              replace(SPEC, objective_options=(("p_mean", -0.4),)), replace(SPEC, conditional=True),
+              replace(SPEC, init_from="68d6e949fb25"), replace(SPEC, trainable="head"), replace(SPEC, initial_seed=0),
+              *(replace(SPEC, recipe=replace(recipe, **{field.name: getattr(recipe, field.name) + 1}))
+                for field in dataclasses.fields(recipe) if field.name != "bf16"),
+              replace(SPEC, recipe=replace(recipe, bf16=False))]
+    assert len({spec.key for spec in [SPEC, *others]}) == len(others) + 1
+    changed = {name for spec in others for name in dataclasses.asdict(SPEC) if getattr(spec, name) != getattr(SPEC, name)}
+    assert changed == set(dataclasses.asdict(SPEC))
+
+
+def test_old_keys_stay():
+    """Pinned: a change orphans the shipped weights. The JSON of the first weights had no field that came later."""
+    assert SPEC.key == "68d6e949fb25"
+    recipe = {"steps": 3, "batch": 4, "rate": 3e-3, "muon": 0.0, "warmup": 200, "beta2": 0.99, "ema": 0.1, "bf16": True,
+              "seed": 0}
+    fields = {"dataset": "fashion-mnist", "subset_start": 0, "subset_size": 16, "network": "unet",
+              "options": [["multipliers", [1, 2]], ["width", 8]], "objective": "edm", "objective_options": [],
+              "conditional": False, "recipe": recipe, "init_from": None, "trainable": "all"}
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    assert SPEC.json == text and hashlib.sha256(text.encode()).hexdigest()[:12] == SPEC.key
+    assert ModelSpec.parse(text) == SPEC
+
+
+def test_a_later_field_enters_the_key_only_where_it_differs_from_its_default():
+    same = [replace(SPEC, initial_seed=None), replace(SPEC, recipe=replace(SPEC.recipe, beta1=0.9))]
+    assert {spec.json for spec in same} == {SPEC.json}
+    assert json.loads(replace(SPEC, initial_seed=0).json) == json.loads(SPEC.json) | {"initial_seed": 0}
+    zero = json.loads(replace(SPEC, recipe=replace(SPEC.recipe, beta1=0.0)).json)
+    assert zero["recipe"] == json.loads(SPEC.json)["recipe"] | {"beta1": 0.0}
+
+
+@pytest.mark.parametrize("name", sorted(PROFILES))
+def test_a_spec_comes_back_from_its_json(name):
+    for spec in [*all_models(PROFILES[name]), replace(SPEC, initial_seed=0), replace(SPEC, init_from="0" * 12),
+                 replace(SPEC, network="multistage", options=(("bounds", (-0.5, 0.0, 0.5)), ("width", 8))),
+                 replace(SPEC, options=(("attention", (False, True)), ("nested", ((1, 2), (3,)))))]:
+        back = ModelSpec.parse(spec.json)
+        assert back == spec and hash(back) == hash(spec) and back.file == spec.file
+
+
+def test_every_shipped_model_is_named_by_the_spec_in_its_header():
+    files = sorted(p for p in paths.ZOO.glob("*.safetensors") if not p.name.startswith("descriptor"))
+    for path in files:
+        with safe_open(path, "pt") as file:
+            text = file.metadata()["spec"]
+        assert ModelSpec.parse(text).json == text and ModelSpec.parse(text).file == path.name
+    assert len(files) >= 24
+
+
+def test_a_file_s_name_says_what_is_in_it():
+    """Network and width, objective unless EDM, subset, seeds, key: and names that were given before stay."""
+    assert SPEC.file == "unet8-n16-s0-68d6e949fb25.safetensors"
+    for spec, name in [
+            (replace(SPEC, subset_start=32, recipe=replace(SPEC.recipe, seed=3)), "unet8-n16from32-s3"),
+            (replace(SPEC, objective="sub-vp"), "unet8-sub-vp-n16-s0"),
+            (replace(SPEC, initial_seed=0, recipe=replace(SPEC.recipe, seed=2)), "unet8-n16-s2i0"),
+            (replace(SPEC, network="uvit", options=(("dim", 16),)), "uvit-n16-s0"),
+            (replace(SPEC, network="pair", options=(("width", 4),), objective="gan"), "pair4-gan-n16-s0")]:
+        assert spec.name == name and spec.file == f"{name}-{spec.key}.safetensors"
+
+
+def test_the_initial_weights_depend_on_the_seed_and_leave_the_global_generator_alone():
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    a, b = build(SPEC), build(replace(SPEC, recipe=replace(SPEC.recipe, seed=1)))
+    assert torch.equal(torch.rand(1), expected)
+    assert not torch.equal(a.stem.weight, b.stem.weight) and torch.equal(a.stem.weight, build(SPEC).stem.weight)
+
+
+def test_the_initial_seed_overrides_the_recipe_s():
+    def stem(seed, initial_seed):
+        return build(replace(SPEC, recipe=replace(SPEC.recipe, seed=seed), initial_seed=initial_seed)).stem.weight
+
+    assert torch.equal(stem(2, 0), stem(0, None)) and torch.equal(stem(0, 2), stem(2, None))
+    assert torch.equal(stem(1, 0), stem(2, 0)) and not torch.equal(stem(2, 0), stem(2, None))
+
+
+def test_every_name_builds_what_it_says():
+    sizes = {"unet": {"width": 8}, "cnn": {"width": 8, "blocks": 1}, "uvit": {"dim": 16, "depth": 1, "heads": 2},
+             "mlp": {"width": 16}, "multistage": {"width": 8, "bounds": (0.0,)}, "pair": {"width": 4, "latent": 8}}
+    assert set(sizes) == set(NETWORKS)
+    for name, options in sizes.items():
+        network = build(replace(SPEC, network=name, options=tuple(sorted(options.items()))))
+        assert type(network) is NETWORKS[name] and isinstance(network.outer, set)
+        x = torch.randn(2, 1, 28, 28)
+        y = network.generator(x.flatten(1)[:, :8]) if isinstance(network, GeneratorPair) else network(x, torch.zeros(2))
+        assert y.shape == x.shape
+
+
+def test_objectives_by_name():
+    assert make_objective("edm", p_mean=-0.4) == EDM(p_mean=-0.4)
+    for name in ("vp", "sub-vp", "ve", "flow", "ddpm"):
+        objective = make_objective(name)
+        assert objective.kernel == name and objective.predict == ("velocity" if name == "flow" else "eps")
+        assert objective.discrete == (name == "ddpm") and objective.geometric == (name == "ve")
+    assert kernel("ve").sigma(make_objective("ve").t_min).item() == pytest.approx(0.01)        # Song et al. 2021, App. C
+    assert [name for name in OBJECTIVES if getattr(make_objective(name), "strict", False)] == [
+        "consistency", "distillation", "gan", "vae"]
+
+
+def test_unknown_names_list_the_known():
+    with pytest.raises(ValueError, match="unknown network 'unett': choose from unet, cnn, uvit, mlp, multistage, pair"):
+        build(replace(SPEC, network="unett"))
+    with pytest.raises(ValueError, match="unknown objective 'emd': choose from edm, vp, .*, gan, vae"):
+        make_objective("emd")
