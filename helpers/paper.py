@@ -3,7 +3,7 @@
 Read off marker pixels of the figures in the official repository (huijieZH/Diffusion-Model-Generalizability), to about
 0.003, and to about 0.01 where markers overlap. Whether those files show the paper's CIFAR-10 runs or its later
 teacher-student rerun is not stated there. CIFAR-10, U-Nets of base width 64, 128 and 256, SSCD similarity > 0.6.
-Used in chapter 2.
+`SIMILARITY` holds numbers that are printed in Fig. 6. Used in chapters 1 and 2.
 """
 
 SIZES = tuple(2**k for k in range(6, 16))
@@ -39,3 +39,17 @@ def crossing(sizes, values, level: float = 0.5) -> float:
         if v0 < level <= v1:
             return log2(n0) + (level - v0) / (v1 - v0) * (log2(n1) - log2(n0))
     return nan
+
+
+# Fig. 6: checkpoints released by their authors, CIFAR-10. RP above the diagonal, MAE score below it; the version numbers
+# stand for a table of the paper's appendix that we could not check.
+SYSTEMS = ("DDPMv4", "DDPMv6", "Multistagev1", "EDMv1", "UViT", "CT", "Progressivev1")
+SIMILARITY = (
+    (None, .89, .86, .83, .81, .81, .88),
+    (.92, None, .84, .83, .78, .80, .87),
+    (.85, .87, None, .78, .80, .76, .86),
+    (.85, .87, .81, None, .74, .76, .85),
+    (.84, .82, .76, .76, None, .70, .82),
+    (.75, .77, .77, .72, .68, None, .91),
+    (.88, .90, .87, .86, .84, .83, None),
+)

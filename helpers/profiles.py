@@ -16,6 +16,7 @@ import torch
 
 from helpers import paths
 from helpers.scores import SSCD_THRESHOLD, THRESHOLD
+from helpers.systems import systems
 from helpers.training import Recipe
 from helpers.zoo import ModelSpec
 
@@ -31,6 +32,7 @@ class Profile:
     samples       initial noises, each carried to an image by every model
     solver_steps  time steps of the Heun solver: NFE = 2 steps - 1
     held_out      test images used for controls and calibration
+    grid          points a side of a plane through three noises
     zoo           where the trained weights are
     descriptor    None for the shipped one, or the path of SSCD's TorchScript file
     threshold     the similarity above which one image is a copy of another
@@ -46,6 +48,7 @@ class Profile:
     seeds: tuple[int, int] = (0, 1)
     solver_steps: int = 18
     held_out: int = 10_000
+    grid: int = 20
     dataset: str = "fashion-mnist"
     options: tuple[tuple[str, object], ...] = ()
     objective_options: tuple[tuple[str, float], ...] = (("p_mean", -0.4), ("p_std", 1.2))
@@ -71,13 +74,13 @@ LAPTOP = Profile(
     recipe=Recipe(steps=4500, batch=128, rate=3e-3, muon=0.02), zoo=paths.ZOO)
 
 SMOKE = Profile(
-    name="smoke", sizes=(4, 16, 64), widths=(4, 8), half=16, samples=12, solver_steps=4, held_out=32,
+    name="smoke", sizes=(4, 16, 64), widths=(4, 8), half=16, samples=12, solver_steps=4, held_out=32, grid=5,
     options=(("multipliers", (1, 2)),), recipe=Recipe(steps=8, batch=8, warmup=2, muon=0.02), zoo=paths.BUILD / "zoo-smoke")
 
 # The released recipe of the paper's Fig. 2 in our loop: CIFAR-10, W = 64, 128, 256 there, of which we take two; 50 M images
 # at batch 128, Adam at 1e-3 after a warm-up of 10 M images. Never run by us: it needs some thousand GPU-hours.
 PAPER = Profile(
-    name="paper", sizes=tuple(2**k for k in range(6, 16)), widths=(64, 128), half=2**14, samples=10_000,
+    name="paper", sizes=tuple(2**k for k in range(6, 16)), widths=(64, 128), half=2**14, samples=10_000, grid=100,
     recipe=Recipe(steps=390_625, batch=128, rate=1e-3, warmup=78_125, beta2=0.999, ema=0.05),
     zoo=paths.BUILD / "zoo-paper", dataset="cifar10", device="cuda",
     options=(("attention", (False, True, False)), ("blocks", 4), ("dropout", 0.13), ("image_channels", 3),
@@ -102,6 +105,13 @@ def half_trained(profile: Profile) -> dict[int, ModelSpec]:
     return {seed: replace(s, recipe=replace(s.recipe, steps=s.recipe.steps // 2)) for seed, s in specs.items()}
 
 
-def all_models(profile: Profile) -> list[ModelSpec]:
-    """Every model that some chapter of the profile uses."""
+def chapter_models(profile: Profile, chapter: int) -> list[ModelSpec]:
+    """The models that one chapter of the profile uses, parents before what starts from them."""
+    if chapter == 1:
+        return [system.spec for system in systems(profile).values()]
     return [*two_regimes(profile).values(), *half_trained(profile).values()]
+
+
+def all_models(profile: Profile) -> list[ModelSpec]:
+    """Every model that some chapter of the profile uses, once."""
+    return list(dict.fromkeys(spec for chapter in (2, 1) for spec in chapter_models(profile, chapter)))

@@ -23,3 +23,15 @@ def test_wider_networks_generalize_later_in_the_paper():
     """GL = 1/2 at log2 N = 11.4, 12.4 and 13.3 for the three widths."""
     found = [paper.crossing(paper.SIZES, values) for values in paper.GL.values()]
     assert found == pytest.approx([11.43, 12.41, 13.30], abs=0.01)
+
+
+def test_the_matrix_of_published_models_has_the_means_of_its_fact_sheet():
+    """RP above the diagonal: mean .818, from .70 (U-ViT, CT) to .91 (CT, progressive); MAE below: mean .820."""
+    k = len(paper.SYSTEMS)
+    above = {(i, j): paper.SIMILARITY[i][j] for i in range(k) for j in range(i + 1, k)}
+    below = [paper.SIMILARITY[j][i] for i, j in above]
+    assert sum(above.values()) / len(above) == pytest.approx(0.818, abs=5e-4)
+    assert sum(below) / len(below) == pytest.approx(0.820, abs=5e-4)
+    least, most = min(above, key=above.get), max(above, key=above.get)
+    assert [paper.SYSTEMS[i] for i in least] == ["UViT", "CT"] and above[least] == 0.70
+    assert [paper.SYSTEMS[i] for i in most] == ["CT", "Progressivev1"] and above[most] == 0.91

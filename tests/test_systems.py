@@ -1,0 +1,60 @@
+"""The systems of chapter 1: complete, distinct, each different from the reference in what its axis says."""
+
+import dataclasses
+
+import pytest
+
+from helpers.objectives import NetworkDenoiser
+from helpers.profiles import PROFILES, all_models, chapter_models
+from helpers.specs import build, make_objective
+from helpers.systems import systems
+
+
+@pytest.fixture(params=["laptop", "smoke", "paper"])
+def found(request):
+    return systems(PROFILES[request.param])
+
+
+def differences(a, b):
+    return {f.name for f in dataclasses.fields(a) if getattr(a, f.name) != getattr(b, f.name)}
+
+
+def test_each_axis_varies_what_it_says(found):
+    base = found["unet"].spec
+    allowed = {"training": {"recipe", "initial_seed", "network", "options", "objective", "objective_options"},
+               "kernel": {"objective", "objective_options"},
+               "architecture": {"network", "options"},
+               "procedure": {"objective", "objective_options", "network", "recipe", "init_from"}}
+    for name, system in found.items():
+        if system.axis in allowed:
+            assert differences(system.spec, base) <= allowed[system.axis], name
+    assert differences(found["unet-order"].spec, base) == {"recipe", "initial_seed"}
+    assert found["unet-order"].spec.initial_seed == base.recipe.seed != found["unet-order"].spec.recipe.seed
+    assert differences(found["unet-init"].spec, base) == {"initial_seed"}
+    assert differences(found["uvit-seed"].spec, found["uvit"].spec) == {"recipe"}
+
+
+def test_every_system_is_a_model_of_its_own_on_the_same_images(found):
+    specs = [system.spec for system in found.values()]
+    assert len({spec.key for spec in specs}) == len(specs) == len({system.label for system in found.values()})
+    assert len({(spec.dataset, spec.subset_start, spec.subset_size) for spec in specs}) == 1
+
+
+def test_parents_come_first(found):
+    seen = set()
+    for system in found.values():
+        assert system.spec.init_from is None or system.spec.init_from in seen
+        seen.add(system.spec.key)
+
+
+def test_networks_and_objectives_of_the_smoke_profile_can_be_built():
+    for system in systems(PROFILES["smoke"]).values():
+        objective = make_objective(system.spec.objective, **dict(system.spec.objective_options))
+        assert isinstance(NetworkDenoiser(build(system.spec), objective).sampling, dict)
+
+
+def test_a_profile_s_models_are_those_of_its_chapters_once():
+    for profile in PROFILES.values():
+        models = all_models(profile)
+        assert len(set(models)) == len(models)
+        assert set(models) == {spec for chapter in (1, 2) for spec in chapter_models(profile, chapter)}
