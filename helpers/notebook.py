@@ -5,13 +5,16 @@ are taken out, so that an unchanged chapter gives an unchanged file and a differ
 """
 
 import ast
+import base64
 import contextlib
+import io
 import logging
 import os
 from pathlib import Path
 
 import jupytext
 import nbformat
+from PIL import Image
 
 # Both runners of chapters, the driver and nbval (notebooks/conftest.py), set exactly this: the number of threads
 # changes the order of sums, and a progress bar or a debugger's warning would be stored as output.
@@ -69,6 +72,19 @@ def normalize(notebook, number: int) -> None:
             del cell.metadata["tags"]
         if cell.cell_type == "code":
             cell.outputs = merge_streams(cell.outputs)
+            for output in cell.outputs:
+                if "image/png" in output.get("data", {}):
+                    output["data"]["image/png"] = small_png(output["data"]["image/png"])
+
+
+def small_png(text: str) -> str:
+    """A figure, base64, with at most 256 colors: a quarter of the size. Figures are kept for ever in version control."""
+    stored, packed = base64.b64decode(text), io.BytesIO()
+    image = Image.open(io.BytesIO(stored)).convert("RGB")
+    # MAXCOVERAGE keeps a rare color, such as that of one label, where the default merges it into its neighbors.
+    image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
+    smaller = len(packed.getvalue()) < 0.9 * len(stored)
+    return base64.b64encode(packed.getvalue()).decode("ascii") if smaller else text
 
 
 def merge_streams(outputs: list) -> list:

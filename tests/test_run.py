@@ -1,9 +1,13 @@
 """The driver refuses what it does not know, and an unchanged chapter gives unchanged files."""
 
+import base64
+import io
 import json
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 from helpers import notebook as chapter
 from helpers import run
@@ -134,3 +138,15 @@ def test_the_environment_is_restored(monkeypatch):
     with chapter.environment(CHAPTER_RESULTS="x"):
         assert os.environ["OMP_NUM_THREADS"] == "2" and os.environ["CHAPTER_RESULTS"] == "x"
     assert os.environ["OMP_NUM_THREADS"] == "7" and "CHAPTER_RESULTS" not in os.environ
+
+
+def test_figures_are_stored_with_few_colors_and_look_the_same():
+    x = np.linspace(0, 1, 200)
+    figure = (np.stack([np.outer(x, x), np.outer(x, 1 - x), np.full((200, 200), 0.5)], 2) * 255).astype(np.uint8)
+    stored = io.BytesIO()
+    Image.fromarray(figure).save(stored, "PNG", compress_level=0)
+    text = base64.b64encode(stored.getvalue()).decode()
+    small = chapter.small_png(text)
+    back = np.asarray(Image.open(io.BytesIO(base64.b64decode(small))).convert("RGB")).astype(int)
+    assert len(small) < len(text) / 2 and np.abs(back - figure).mean() < 6
+    assert chapter.small_png(small) == small                           # what is small already stays as it is
