@@ -48,7 +48,7 @@ class Profile:
     seeds: tuple[int, int] = (0, 1)
     solver_steps: int = 18
     held_out: int = 10_000
-    grid: int = 20
+    grid: int = 17
     dataset: str = "fashion-mnist"
     options: tuple[tuple[str, object], ...] = ()
     objective_options: tuple[tuple[str, float], ...] = (("p_mean", -0.4), ("p_std", 1.2))

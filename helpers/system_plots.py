@@ -139,12 +139,12 @@ def solver_curves(itself: Mapping[str, tuple[Sequence[float], Sequence[Score]]],
         axis.set_xlabel("NFE")
         axis.set_xticks([4, 8, 16, 32, 64, 128], [4, 8, 16, 32, 64, 128])
         axis.minorticks_off()
-    axes[0, 1].axhline(exact, color=GRAY, linestyle="--", linewidth=1, label="both exact")
+    level = axes[0, 1].axhline(exact, color=GRAY, linestyle="--", linewidth=1, label="both exact")
     axes[0, 0].set_ylabel("RP")
     axes[0, 0].set_title("one model, against its exact solution", fontsize=10)
     axes[0, 1].set_title("two models, same solver", fontsize=10)
     axes[0, 0].legend(fontsize=8, frameon=False, loc="lower right")
-    axes[0, 1].legend(*[part[-1:] for part in axes[0, 1].get_legend_handles_labels()], fontsize=8, frameon=False)
+    axes[0, 1].legend(handles=[level], fontsize=8, frameon=False)
     return figure
 
 
@@ -155,6 +155,7 @@ def churn_curves(lines: Mapping[str, tuple[Sequence[float], Sequence[Score]]], l
     ticks = next(iter(lines.values()))[0]
     axes[0, 0].set_xscale("symlog", linthresh=min(t for t in ticks if t > 0))
     axes[0, 0].set_xticks(ticks, [f"{t:g}" for t in ticks])
+    axes[0, 0].set_xlim(-0.2 * min(t for t in ticks if t > 0), 1.5 * max(ticks))
     axes[0, 0].minorticks_off()
     axes[0, 0].set_xlabel(label)
     axes[0, 0].set_ylabel("RP")

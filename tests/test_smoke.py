@@ -1,4 +1,4 @@
-"""From nothing to a chapter's results, without a network: tiny models are trained and chapter 2 is run on them."""
+"""From nothing to a chapter's results, without a network: tiny models are trained and the chapter is run on them."""
 
 import json
 import os
@@ -6,8 +6,11 @@ import shutil
 import subprocess
 import sys
 
+import pytest
+
 from helpers import paths
-from helpers.profiles import SMOKE, all_models
+from helpers.claims import chapter_file
+from helpers.profiles import SMOKE, chapter_models
 
 # Python reads this file at every start, also in the notebook's kernel: any connection that leaves the machine fails.
 NO_NETWORK = """
@@ -23,16 +26,18 @@ socket.getaddrinfo = refuse
 """
 
 
-def test_the_smoke_profile_trains_and_runs_chapter_2_from_nothing(tmp_path):
+@pytest.mark.parametrize("chapter, claims", [(1, 15), (2, 8)])
+def test_the_smoke_profile_trains_and_runs_a_chapter_from_nothing(tmp_path, chapter, claims):
     (tmp_path / "sitecustomize.py").write_text(NO_NETWORK)
     shutil.rmtree(SMOKE.zoo, ignore_errors=True)
     done = subprocess.run(
-        [sys.executable, "-m", "helpers.run", "2", "--profile", "smoke", "--out", str(tmp_path)], cwd=paths.ROOT,
+        [sys.executable, "-m", "helpers.run", str(chapter), "--profile", "smoke", "--out", str(tmp_path)], cwd=paths.ROOT,
         env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "02-two-regimes-profile-smoke.json").read_text())
-    assert len(list(SMOKE.zoo.glob("*.safetensors"))) == len(all_models(SMOKE)) == found["measurements"]["models_trained"]
-    assert len(found["claims"]) >= 8 and found["parameters"]["profile"] == "smoke"
+    found = json.loads((tmp_path / f"{chapter_file(chapter)}-profile-smoke.json").read_text())
+    trained = len(list(SMOKE.zoo.glob("*.safetensors")))
+    assert trained == len(set(chapter_models(SMOKE, chapter))) == found["measurements"]["models_trained"]
+    assert len(found["claims"]) >= claims and found["parameters"]["profile"] == "smoke"
 
 
 def test_the_network_is_really_off(tmp_path):

@@ -41,6 +41,7 @@ def test_curves_are_where_they_should_be():
     figure = system_plots.solver_curves(lines, lines, 0.7)
     assert figure.axes[0].get_lines()[0].get_ydata().tolist() == [0.5, 0.9]
     assert figure.axes[1].get_lines()[-1].get_ydata()[0] == 0.7
+    assert [t.get_text() for t in figure.axes[1].get_legend().get_texts()] == ["both exact"]
     figure = system_plots.churn_curves({"shared": ((0, 4), (HALF, MOST))}, "churn")
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["0", "4"]
     paths = {"EDM": (np.array([80.0, 1.0]), np.array([[0.0, 1.0]])), "VP": (np.array([100.0, 1.0]), np.array([[0.0, 1.0]]))}
