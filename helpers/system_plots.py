@@ -23,7 +23,7 @@ CORNERS = (BLUE, ORANGE, GREEN)
 
 
 def _heat(axis: Axes, values: np.ndarray, labels: Sequence[str], colors: Sequence[str], size: float) -> None:
-    axis.imshow(values, cmap="Blues", vmin=0, vmax=1)
+    axis.imshow(np.where(values < 0.005, np.nan, values), cmap="Blues", vmin=0, vmax=1)          # next to nothing: white
     for (row, column), value in np.ndenumerate(values):
         if np.isfinite(value) and value >= 0.005:
             axis.text(column, row, f"{value:.2f}".lstrip("0") if value < 1 else "1", ha="center", va="center",
