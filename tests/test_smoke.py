@@ -32,7 +32,7 @@ def test_the_smoke_profile_trains_and_runs_a_chapter_from_nothing(tmp_path, chap
     shutil.rmtree(SMOKE.zoo, ignore_errors=True)
     done = subprocess.run(
         [sys.executable, "-m", "helpers.run", str(chapter), "--profile", "smoke", "--out", str(tmp_path)], cwd=paths.ROOT,
-        env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=300)
+        env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / f"{chapter_file(chapter)}-profile-smoke.json").read_text())
     trained = len(list(SMOKE.zoo.glob("*.safetensors")))
