@@ -46,7 +46,7 @@ class ResidualCNN(nn.Module):
 
     def __init__(self, image_channels: int = 1, width: int = 32, blocks: int = 6, patch: int = 2, classes: int = 0):
         super().__init__()
-        self.patch, self.embed = patch, Embedding(4 * width, classes)
+        self.patch, self.classes, self.embed = patch, classes, Embedding(4 * width, classes)
         self.stem = nn.Conv2d(image_channels * patch**2, width, 3, padding=1)
         self.blocks = nn.ModuleList(ResidualBlock(width, width, 4 * width) for _ in range(blocks))
         self.head = nn.Sequential(group_norm(width), nn.SiLU(),
@@ -100,7 +100,7 @@ class UViT(nn.Module):
         super().__init__()
         if size % patch or dim % heads:
             raise ValueError(f"patch must divide size and heads must divide dim: {patch}, {size}, {heads}, {dim}")
-        self.patch, self.embed = patch, Embedding(dim, classes)
+        self.patch, self.classes, self.embed = patch, classes, Embedding(dim, classes)
         self.stem = nn.Linear(image_channels * patch**2, dim)
         self.position = nn.Parameter(0.02 * torch.randn(1, (size // patch) ** 2 + 1, dim))
         self.before = nn.ModuleList(TransformerBlock(dim, heads) for _ in range(depth))
@@ -131,7 +131,7 @@ class MLP(nn.Module):
 
     def __init__(self, image_channels: int = 1, size: int = 28, width: int = 512, blocks: int = 3, classes: int = 0):
         super().__init__()
-        self.embed = Embedding(width, classes)
+        self.classes, self.embed = classes, Embedding(width, classes)
         self.stem = nn.Linear(image_channels * size**2, width)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(blocks))
         self.first = nn.ModuleList(nn.Linear(width, width) for _ in range(blocks))

@@ -24,6 +24,10 @@ from helpers import paths
 
 POOL_SIZE = 2**15
 SPLITS = ("pool", "reserve", "train", "test")
+CLASS_NAMES = {
+    "fashion-mnist": ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"),
+    "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+}
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 
 # The original files of zalandoresearch/fashion-mnist, as torchvision also checks them.

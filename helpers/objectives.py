@@ -155,12 +155,14 @@ class NetworkDenoiser(nn.Module):
 
     sampling   the arguments of `sample` that suit how it was trained
     strict     whether others do not suit at all, as for a network that was trained to take one step: an error then
+    classes    how many it was told apart; 0 for an unconditional network, None where the network does not say
     """
 
     def __init__(self, network: nn.Module, objective):
         super().__init__()
         self.network, self.objective = network, objective
         self.sampling, self.strict = dict(objective.sampling), getattr(objective, "strict", False)
+        self.classes = getattr(network, "classes", None)
 
     def forward(self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None) -> Tensor:
         return self.objective.denoise(self.network, x, sigma, label)

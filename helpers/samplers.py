@@ -93,6 +93,20 @@ def _check_fit(denoiser: Denoiser, solver: str, grid: list[float]) -> None:
                          f"use sample(denoiser, z, **denoiser.sampling), not {got}")
 
 
+def _check_label(denoiser: Denoiser, z: Tensor, label: Tensor | None) -> None:
+    """ValueError unless there is a class for each noise, and the denoiser, where it says so, knows them all."""
+    if label is None:
+        return
+    if len(label) != len(z):
+        raise ValueError(f"label must have one entry for each of the {len(z)} noises, got {len(label)}")
+    classes = getattr(denoiser, "classes", None)
+    if classes == 0:
+        raise ValueError("this denoiser was trained without classes: leave label out")
+    if classes and len(label) and not 0 <= label.min() <= label.max() < classes:
+        raise ValueError(f"this denoiser knows the classes 0 to {classes - 1}, got labels from {label.min()} to "
+                         f"{label.max()}")
+
+
 def _batched(denoiser: Denoiser, label: Tensor | None, batch: int | None) -> Denoiser:
     """The denoiser on `batch` images at a time; only its own memory grows with the batch."""
     def denoise(x: Tensor, sigma: float) -> Tensor:
@@ -117,8 +131,7 @@ def trajectory(denoiser: Denoiser, z: Tensor, solver: str = "heun", steps: int |
     _check_fit(denoiser, solver, grid)
     if found.stochastic and generator is None and noises is None:
         raise ValueError(f"solver {solver!r} is stochastic: pass generator=torch.Generator() or noises=...")
-    if label is not None and len(label) != len(z):
-        raise ValueError(f"label must have one entry for each of the {len(z)} noises, got {len(label)}")
+    _check_label(denoiser, z, label)
 
     def noise(i: int) -> Tensor:
         if noises is not None:

@@ -15,12 +15,14 @@ from torch import nn
 
 from helpers import training
 from helpers.architectures import MLP, Multistage, ResidualCNN, UViT
+from helpers.classifier import Classification, Classifier
 from helpers.fewstep import Consistency, Distillation
 from helpers.generators import GAN, VAE, GeneratorPair
 from helpers.networks import UNet
 from helpers.objectives import EDM, KernelObjective
 
-NETWORKS = {"unet": UNet, "cnn": ResidualCNN, "uvit": UViT, "mlp": MLP, "multistage": Multistage, "pair": GeneratorPair}
+NETWORKS = {"unet": UNet, "cnn": ResidualCNN, "uvit": UViT, "mlp": MLP, "multistage": Multistage, "pair": GeneratorPair,
+            "classifier": Classifier}
 OBJECTIVES = {
     "edm": EDM,
     "vp": KernelObjective,
@@ -32,11 +34,12 @@ OBJECTIVES = {
     "distillation": Distillation,
     "gan": GAN,
     "vae": VAE,
+    "classes": Classification,
 }
 
 # Fields that came after the first weights were shipped. With their default they are left out of the canonical JSON, so
 # that an old model keeps its key.
-LATER = {"initial_seed": None, "recipe": {"beta1": 0.9}}
+LATER = {"initial_seed": None, "classes": (), "recipe": {"beta1": 0.9, "label_dropout": 0.0}}
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,14 @@ class ModelSpec:
     """All that decides a model's weights.
 
     dataset, subset_start, subset_size   the images: `subset_size` of the pool from `subset_start` on; nested for start 0
+    classes                              of these classes only; all if empty
     network, options                     a name in NETWORKS and its keyword arguments
     objective, objective_options         a name in OBJECTIVES and its keyword arguments
+    conditional                          whether the network is given the labels; its options say how many `classes`
     recipe                               see `training.Recipe`; its seed also draws the initial weights,
     initial_seed                         unless this is given
     init_from                            key of a parent model: where the weights start, and who teaches in distillation
-    trainable                            what of the network is trained: reserved for fine-tuning
+    trainable                            what of the parent's network is trained, a name that `partial.py` knows
     """
 
     dataset: str = "fashion-mnist"
@@ -64,6 +69,7 @@ class ModelSpec:
     init_from: str | None = None
     trainable: str = "all"
     initial_seed: int | None = None
+    classes: tuple[int, ...] = ()
 
     @property
     def json(self) -> str:
@@ -76,7 +82,8 @@ class ModelSpec:
         fields = json.loads(text)
         pairs = {name: tuple((key, _frozen(value)) for key, value in fields[name])
                  for name in ("options", "objective_options")}
-        return cls(**fields | pairs | {"recipe": training.Recipe(**fields["recipe"])})
+        return cls(**fields | pairs | {"recipe": training.Recipe(**fields["recipe"]),
+                                       "classes": tuple(fields.get("classes", ()))})
 
     @property
     def key(self) -> str:
@@ -85,13 +92,17 @@ class ModelSpec:
 
     @property
     def name(self) -> str:
-        """A readable name: network and width, objective unless it is EDM's (and a student's steps), subset, seeds."""
+        """A readable name: network and width, objective unless it is EDM's (and a student's steps), classes or condition,
+        subset, seeds, and what is trained unless it is all."""
         width = dict(self.options).get("width", "")
         steps = dict(self.objective_options).get("steps", "")
         objective = "" if self.objective == "edm" else f"{self.objective}{steps}-"
+        objective += "conditional-" if self.conditional and self.objective != "classes" else ""
+        objective += f"c{''.join(map(str, self.classes))}-" if self.classes else ""
         part = f"n{self.subset_size}" + (f"from{self.subset_start}" if self.subset_start else "")
         initial = "" if self.initial_seed is None else f"i{self.initial_seed}"
-        return f"{self.network}{width}-{objective}{part}-s{self.recipe.seed}{initial}"
+        trained = "" if self.trainable == "all" else f"-{self.trainable}"
+        return f"{self.network}{width}-{objective}{part}-s{self.recipe.seed}{initial}{trained}"
 
     @property
     def file(self) -> str:
@@ -103,6 +114,10 @@ def build(spec: ModelSpec) -> nn.Module:
     """The untrained network of a spec, its weights drawn from the recipe's seed. ValueError for an unknown network."""
     if spec.network not in NETWORKS:
         raise ValueError(f"unknown network {spec.network!r}: choose from {', '.join(NETWORKS)}")
+    if spec.conditional and not dict(spec.options).get("classes"):
+        raise ValueError(f"{spec.name} is conditional, but its options do not say how many classes its network knows")
+    if spec.trainable != "all" and spec.init_from is None:
+        raise ValueError(f"{spec.name} trains a part of a network, but init_from names no parent that has the rest")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.recipe.seed if spec.initial_seed is None else spec.initial_seed)
         return NETWORKS[spec.network](**dict(spec.options))

@@ -38,6 +38,8 @@ class Recipe:
              norms and what the network calls `outer` stay with Adam; 0 leaves everything to Adam
     ema      length of the moving average as a fraction of the run
     bf16     run the network in bfloat16 (autocast); weights, loss and optimizer stay float32
+    label_dropout  probability that an image's label is hidden, so that a conditional network learns to do without: the
+             network's last class, "no label", stands for it (Ho & Salimans 2022)
     """
 
     steps: int
@@ -50,6 +52,7 @@ class Recipe:
     ema: float = 0.1
     bf16: bool = True
     seed: int = 0
+    label_dropout: float = 0.0
 
     def rate_factor(self, step: int) -> float:
         """The learning rate of step `step`, counted from 0, as a fraction of the peak."""
@@ -76,12 +79,14 @@ class Optimizer:
     """
 
     def __init__(self, network: nn.Module, recipe: Recipe):
-        named = list(network.named_parameters())
+        named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
         hidden = {n for n, p in named if recipe.muon and p.ndim > 1 and not network.outer & set(n.split("."))}
         self.matrices = [p for n, p in named if n in hidden]
         self.views = [p.detach().flatten(1) for p in self.matrices]
         others = [p for n, p in named if n not in hidden]
-        self.parts = [torch.optim.Adam(others, recipe.rate, betas=(recipe.beta1, recipe.beta2), fused=True)]
+        self.parts: list[torch.optim.Optimizer] = []
+        if others:
+            self.parts.append(torch.optim.Adam(others, recipe.rate, betas=(recipe.beta1, recipe.beta2), fused=True))
         if self.matrices:
             self.parts.append(torch.optim.Muon(self.views, recipe.muon, weight_decay=0.0))
         self.peaks = [part.param_groups[0]["lr"] for part in self.parts]
@@ -179,8 +184,8 @@ def train(state: State, objective, images: Tensor, labels: Tensor | None, recipe
         index = torch.randint(len(images), (recipe.batch,), generator=generator, device=device)
         with cast, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)                  # dropout knows the global generator only
-            loss = objective.loss(state.network, images[index], None if labels is None else labels[index], generator,
-                                  state.step / recipe.steps)
+            label = None if labels is None else hide(labels[index], recipe.label_dropout, state.network, generator)
+            loss = objective.loss(state.network, images[index], label, generator, state.step / recipe.steps)
         checked = (state.step + 1) % check_every == 0 or state.step + 1 == recipe.steps
         if checked and not math.isfinite(value := loss.item()):
             raise FloatingPointError(f"the loss is {value} at step {state.step}: lower the learning rate"
@@ -195,6 +200,14 @@ def train(state: State, objective, images: Tensor, labels: Tensor | None, recipe
             saved = time.monotonic()
         if checked:
             yield Progress(state.step, value)
+
+
+def hide(labels: Tensor, probability: float, network: nn.Module, generator: torch.Generator) -> Tensor:
+    """labels (B,), each replaced by the network's "no label" with this probability; 0 draws no random numbers."""
+    if not probability:
+        return labels
+    hidden = torch.rand(len(labels), generator=generator, device=labels.device) < probability
+    return labels.masked_fill(hidden, network.classes)
 
 
 def _step(state: State, loss: Tensor, recipe: Recipe) -> None:

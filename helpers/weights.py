@@ -23,12 +23,15 @@ def weights_hash(weights: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def write_weights(path: Path, network: nn.Module, spec: str, about: dict[str, str], half: bool = False) -> None:
+def write_weights(path: Path, network: nn.Module, spec: str, about: dict[str, str], half: bool = False,
+                  only: set[str] | None = None) -> None:
     """Write a network's tensors (with `half`, in float16) under a header: its spec, `about`, versions and hash.
 
+    only   names of the tensors to write; None: all
     A reader sees the old file or the new one, never a part of it.
     """
-    weights = {name: t.detach().contiguous().cpu() for name, t in network.state_dict().items()}
+    weights = {name: t.detach().contiguous().cpu() for name, t in network.state_dict().items()
+               if only is None or name in only}
     if half:
         weights = {name: t.half() for name, t in weights.items()}
     header = {"spec": spec, "sha256": weights_hash(weights), **about,

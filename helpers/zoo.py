@@ -22,6 +22,7 @@ from tqdm import tqdm
 from helpers import paths, training
 from helpers.data import load as load_dataset
 from helpers.objectives import NetworkDenoiser
+from helpers.partial import restrict
 from helpers.specs import ModelSpec, build, make_objective
 from helpers.weights import read_weights, write_weights
 
@@ -30,7 +31,9 @@ CHECKPOINTS = paths.BUILD / "checkpoints"
 
 def training_images(spec: ModelSpec) -> tuple[Tensor, Tensor]:
     """The images of a spec, (N, C, H, W) in [-1, 1], and their labels (N,)."""
-    subset = load_dataset(spec.dataset, "pool").first(spec.subset_size, spec.subset_start)
+    pool = load_dataset(spec.dataset, "pool")
+    pool = pool.of_classes(spec.classes) if spec.classes else pool
+    subset = pool.first(spec.subset_size, spec.subset_start)
     return subset.x0, subset.labels
 
 
@@ -46,14 +49,35 @@ def load_denoiser(spec: ModelSpec, device: str | torch.device = "cpu", zoo: Path
             raise FileNotFoundError(f"{path} is missing: train it with `make zoo`, or restore it from git")
         train_model(spec, zoo=zoo, device=device)
     objective = make_objective(spec.objective, **dict(spec.objective_options))
-    return NetworkDenoiser(_load(path, spec), objective).requires_grad_(False).eval().to(device)
+    return NetworkDenoiser(_load(path, spec, zoo), objective).requires_grad_(False).eval().to(device)
 
 
-def _load(path: Path, spec: ModelSpec) -> nn.Module:
-    """The network of a spec with the weights of a file."""
-    network, (weights, _) = build(spec), read(path, spec)
-    network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+def _load(path: Path, spec: ModelSpec, zoo: Path | None) -> nn.Module:
+    """The network of a spec with the weights of a file; what was not trained is not in it, and is the parent's."""
+    stored, _ = read(path, spec)
+    weights = {name: tensor.float() for name, tensor in stored.items()}
+    if spec.trainable == "all":
+        network = build(spec)
+        network.load_state_dict(weights)
+        return network
+    network = _restricted(_parent(spec, zoo).network, spec)
+    learned = {name for name, p in network.named_parameters() if p.requires_grad}
+    if learned != weights.keys():
+        raise ValueError(f"{path.name} does not hold what {spec.trainable!r} trains: delete it and run `make zoo`")
+    network.load_state_dict(network.state_dict() | weights)
     return network
+
+
+def _restricted(network: nn.Module, spec: ModelSpec) -> nn.Module:
+    """The network with only what the spec trains left to learn; what that adds is drawn from the recipe's seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(spec.recipe.seed)
+        return restrict(network, spec.trainable)
+
+
+def _parent(spec: ModelSpec, zoo: Path | None, device: str | torch.device = "cpu") -> NetworkDenoiser:
+    """The trained model that a spec starts from."""
+    return load_denoiser(find(spec.init_from, zoo), device, zoo, train=False)
 
 
 def find(key: str, zoo: Path | None = None) -> ModelSpec:
@@ -98,18 +122,20 @@ def _start(spec: ModelSpec, zoo: Path | None, device: str | torch.device) -> tup
     """The network before its first step and its objective: with `init_from`, the parent's weights, and it teaches."""
     network, options = build(spec), dict(spec.objective_options)
     if spec.init_from is not None:
-        parent = load_denoiser(find(spec.init_from, zoo), device, zoo, train=False)
+        parent = _parent(spec, zoo, device)
         network.load_state_dict(parent.network.state_dict())
         if spec.objective == "distillation":
             options["teacher"] = parent
-    return network.to(device), make_objective(spec.objective, **options)
+    return _restricted(network, spec).to(device), make_objective(spec.objective, **options)
 
 
 def write(path: Path, spec: ModelSpec, state: training.State) -> None:
-    """Write a zoo file: the EMA weights in float16, and a summary of the training in the header."""
+    """Write a zoo file: the EMA weights in float16, only what was trained; the header sums up the training."""
+    learned = {name for name, p in state.network.named_parameters() if p.requires_grad}
     write_weights(path, state.ema, spec.json, {
         "losses": training.summarize(state.losses), "seconds": str(round(state.seconds.item())),
-        "images_seen": str(spec.recipe.steps * spec.recipe.batch)}, half=True)
+        "images_seen": str(spec.recipe.steps * spec.recipe.batch)}, half=True,
+        only=None if spec.trainable == "all" else learned)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import torch
 
 from helpers.closed_form import GaussianDenoiser
 from helpers.fewstep import Consistency, Distillation
+from helpers.networks import UNet
 from helpers.objectives import EDM, NetworkDenoiser
 from helpers.samplers import SOLVERS, Counted, karras_sigmas, nfe, sample, trajectory
 
@@ -189,3 +190,51 @@ def test_counted_counts_batches_and_changes_nothing():
     assert counted.calls == nfe("heun", 6)
     sample(counted, z, "euler", steps=3, batch=2)
     assert counted.calls == nfe("heun", 6) + 3 * 3                      # five noises are three batches
+
+
+def conditional(classes):
+    """A denoiser whose network says how many classes it was told apart."""
+    def network(x, c_noise, label=None):
+        return torch.zeros_like(x) if label is None else label.to(x).view(-1, 1, 1, 1).expand_as(x)
+
+    network.classes = classes
+    return NetworkDenoiser(network, EDM())
+
+
+@pytest.mark.parametrize("label, shown", [([0, 1, 2, 3, 0], "0 to 3"), ([-1, 0, 1, 2, 2], "-1 to 2"),
+                                          ([3, 3, 3, 3, 3], "3 to 3"), ([9, -5, 0, 0, 0], "-5 to 9")])
+def test_a_class_that_the_denoiser_does_not_know_is_an_error_that_names_those_it_does(label, shown):
+    for run in (sample, lambda *args, **options: next(trajectory(*args, **options))):
+        with pytest.raises(ValueError, match=f"^this denoiser knows the classes 0 to 2, got labels from {shown}$"):
+            run(conditional(3), noise(), label=torch.tensor(label))
+
+
+def test_every_class_that_the_denoiser_knows_is_taken_and_so_is_none():
+    denoiser, z, label = conditional(3), noise(), torch.tensor([0, 1, 2, 2, 0])
+    assert denoiser.classes == 3
+    told, free = (sample(denoiser, z, steps=3, **options) for options in ({"label": label}, {}))
+    moved = (told - free).flatten(1).mean(1)
+    assert torch.equal(moved == 0, label == 0) and moved[2] > moved[1] > 0
+    assert sample(denoiser, z[:0], steps=3, label=label[:0]).shape == z[:0].shape
+
+
+def test_a_label_for_a_network_that_was_trained_without_classes_is_an_error():
+    for denoiser in (NetworkDenoiser(UNet(width=8, multipliers=(1,)), EDM()), conditional(0)):
+        assert denoiser.classes == 0
+        with pytest.raises(ValueError, match="^this denoiser was trained without classes: leave label out$"):
+            sample(denoiser, noise(), label=torch.zeros(5, dtype=torch.long))
+    assert NetworkDenoiser(UNet(width=8, multipliers=(1,), classes=4), EDM()).classes == 4
+    assert sample(conditional(0), noise(), steps=2).shape == noise().shape
+
+
+def test_a_denoiser_that_does_not_say_how_many_classes_it_knows_takes_any():
+    seen, label = [], torch.tensor([-7, 0, 3, 99, 12345])
+
+    def remembering(x, sigma, label=None):
+        seen.append(label)
+        return bend(x, sigma)
+
+    sample(remembering, noise(), "euler", 2, label=label)
+    assert len(seen) == 2 and all(torch.equal(got, label) for got in seen)
+    silent = fitted(EDM())                                            # neither does a network that is a plain function
+    assert silent.classes is None and sample(silent, noise(), steps=2, label=label).shape == noise().shape

@@ -9,15 +9,18 @@ import torch
 from safetensors import safe_open
 
 from helpers import paths
+from helpers.classifier import Classifier
 from helpers.generators import GeneratorPair
 from helpers.kernels import kernel
 from helpers.objectives import EDM
-from helpers.profiles import PROFILES, all_models
+from helpers.profiles import PROFILES, all_models, chapter_models
 from helpers.specs import NETWORKS, OBJECTIVES, ModelSpec, build, make_objective
 from helpers.training import Recipe
 
 SPEC = ModelSpec(subset_size=16, options=(("multipliers", (1, 2)), ("width", 8)), recipe=Recipe(steps=3, batch=4))
 replace = dataclasses.replace
+TUNED = replace(SPEC, options=(("classes", 10), *SPEC.options), conditional=True, classes=(5, 7),
+                init_from="68d6e949fb25", trainable="lora", recipe=replace(SPEC.recipe, label_dropout=0.1))
 
 
 def test_the_key_depends_on_everything_and_on_nothing_else():
@@ -27,6 +30,7 @@ def test_the_key_depends_on_everything_and_on_nothing_else():
               replace(SPEC, dataset="cifar10"), replace(SPEC, network="cnn"), replace(SPEC, objective="vp"),
               replace(SPEC, objective_options=(("p_mean", -0.4),)), replace(SPEC, conditional=True),
               replace(SPEC, init_from="68d6e949fb25"), replace(SPEC, trainable="head"), replace(SPEC, initial_seed=0),
+              replace(SPEC, classes=(0,)), replace(SPEC, classes=(0, 1)),
               *(replace(SPEC, recipe=replace(recipe, **{field.name: getattr(recipe, field.name) + 1}))
                 for field in dataclasses.fields(recipe) if field.name != "bf16"),
               replace(SPEC, recipe=replace(recipe, bf16=False))]
@@ -49,16 +53,19 @@ def test_old_keys_stay():
 
 
 def test_a_later_field_enters_the_key_only_where_it_differs_from_its_default():
-    same = [replace(SPEC, initial_seed=None), replace(SPEC, recipe=replace(SPEC.recipe, beta1=0.9))]
+    same = [replace(SPEC, initial_seed=None), replace(SPEC, classes=()),
+            replace(SPEC, recipe=replace(SPEC.recipe, beta1=0.9, label_dropout=0.0))]
     assert {spec.json for spec in same} == {SPEC.json}
     assert json.loads(replace(SPEC, initial_seed=0).json) == json.loads(SPEC.json) | {"initial_seed": 0}
-    zero = json.loads(replace(SPEC, recipe=replace(SPEC.recipe, beta1=0.0)).json)
-    assert zero["recipe"] == json.loads(SPEC.json)["recipe"] | {"beta1": 0.0}
+    assert json.loads(replace(SPEC, classes=(3, 1)).json) == json.loads(SPEC.json) | {"classes": [3, 1]}
+    for change in ({"beta1": 0.0}, {"label_dropout": 0.1}):
+        changed = json.loads(replace(SPEC, recipe=replace(SPEC.recipe, **change)).json)
+        assert changed["recipe"] == json.loads(SPEC.json)["recipe"] | change
 
 
 @pytest.mark.parametrize("name", sorted(PROFILES))
 def test_a_spec_comes_back_from_its_json(name):
-    for spec in [*all_models(PROFILES[name]), replace(SPEC, initial_seed=0), replace(SPEC, init_from="0" * 12),
+    for spec in [*all_models(PROFILES[name]), replace(SPEC, initial_seed=0), replace(SPEC, init_from="0" * 12), TUNED,
                  replace(SPEC, network="multistage", options=(("bounds", (-0.5, 0.0, 0.5)), ("width", 8))),
                  replace(SPEC, options=(("attention", (False, True)), ("nested", ((1, 2), (3,)))))]:
         back = ModelSpec.parse(spec.json)
@@ -74,15 +81,27 @@ def test_every_shipped_model_is_named_by_the_spec_in_its_header():
     assert len(files) >= 24
 
 
+@pytest.mark.parametrize("chapter", [1, 2])
+def test_the_first_chapters_models_keep_their_files(chapter):
+    files = {spec.file for spec in chapter_models(PROFILES["laptop"], chapter)}
+    assert files and files <= {path.name for path in paths.ZOO.iterdir()}
+
+
 def test_a_file_s_name_says_what_is_in_it():
-    """Network and width, objective unless EDM, subset, seeds, key: and names that were given before stay."""
+    """Network and width, objective unless EDM, condition, classes, subset, seeds, part, key: old names stay."""
     assert SPEC.file == "unet8-n16-s0-68d6e949fb25.safetensors"
     for spec, name in [
             (replace(SPEC, subset_start=32, recipe=replace(SPEC.recipe, seed=3)), "unet8-n16from32-s3"),
             (replace(SPEC, objective="sub-vp"), "unet8-sub-vp-n16-s0"),
             (replace(SPEC, initial_seed=0, recipe=replace(SPEC.recipe, seed=2)), "unet8-n16-s2i0"),
             (replace(SPEC, network="uvit", options=(("dim", 16),)), "uvit-n16-s0"),
-            (replace(SPEC, network="pair", options=(("width", 4),), objective="gan"), "pair4-gan-n16-s0")]:
+            (replace(SPEC, network="pair", options=(("width", 4),), objective="gan"), "pair4-gan-n16-s0"),
+            (TUNED, "unet8-conditional-c57-n16-s0-lora"),
+            (replace(TUNED, conditional=False, trainable="all"), "unet8-c57-n16-s0"),
+            (replace(SPEC, objective="vp", trainable="last2"), "unet8-vp-n16-s0-last2"),
+            (replace(TUNED, classes=(), objective="vp", trainable="all"), "unet8-vp-conditional-n16-s0"),
+            (replace(TUNED, classes=(), network="classifier", objective="classes", trainable="all"),
+             "classifier8-classes-n16-s0")]:
         assert spec.name == name and spec.file == f"{name}-{spec.key}.safetensors"
 
 
@@ -105,14 +124,24 @@ def test_the_initial_seed_overrides_the_recipe_s():
 
 def test_every_name_builds_what_it_says():
     sizes = {"unet": {"width": 8}, "cnn": {"width": 8, "blocks": 1}, "uvit": {"dim": 16, "depth": 1, "heads": 2},
-             "mlp": {"width": 16}, "multistage": {"width": 8, "bounds": (0.0,)}, "pair": {"width": 4, "latent": 8}}
+             "mlp": {"width": 16}, "multistage": {"width": 8, "bounds": (0.0,)}, "pair": {"width": 4, "latent": 8},
+             "classifier": {"width": 8}}
     assert set(sizes) == set(NETWORKS)
     for name, options in sizes.items():
         network = build(replace(SPEC, network=name, options=tuple(sorted(options.items()))))
         assert type(network) is NETWORKS[name] and isinstance(network.outer, set)
         x = torch.randn(2, 1, 28, 28)
         y = network.generator(x.flatten(1)[:, :8]) if isinstance(network, GeneratorPair) else network(x, torch.zeros(2))
-        assert y.shape == x.shape
+        assert y.shape == ((2, 10) if isinstance(network, Classifier) else x.shape)
+
+
+@pytest.mark.parametrize("options", [SPEC.options, (("classes", 0), *SPEC.options)])
+def test_a_conditional_network_without_a_number_of_classes_is_a_clear_error(options):
+    with pytest.raises(ValueError) as error:
+        build(replace(SPEC, options=options, conditional=True))
+    assert str(error.value) == ("unet8-conditional-n16-s0 is conditional, but its options do not say how many classes "
+                                "its network knows")
+    assert build(TUNED).classes == 10
 
 
 def test_objectives_by_name():
@@ -127,7 +156,12 @@ def test_objectives_by_name():
 
 
 def test_unknown_names_list_the_known():
-    with pytest.raises(ValueError, match="unknown network 'unett': choose from unet, cnn, uvit, mlp, multistage, pair"):
+    with pytest.raises(ValueError, match="unknown network 'unett': choose from unet, cnn, .*, pair, classifier"):
         build(replace(SPEC, network="unett"))
-    with pytest.raises(ValueError, match="unknown objective 'emd': choose from edm, vp, .*, gan, vae"):
+    with pytest.raises(ValueError, match="unknown objective 'emd': choose from edm, vp, .*, gan, vae, classes"):
         make_objective("emd")
+
+
+def test_a_part_without_a_parent_is_an_error():
+    with pytest.raises(ValueError, match="init_from names no parent"):
+        build(dataclasses.replace(SPEC, trainable="attention"))

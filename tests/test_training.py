@@ -10,11 +10,17 @@ import time
 import pytest
 import torch
 
+from helpers.architectures import MLP, ResidualCNN, UViT
 from helpers.networks import UNet
 from helpers.objectives import EDM
-from helpers.training import Recipe, State, train, update_ema
+from helpers.training import Recipe, State, hide, train, update_ema
 
 RECIPE = Recipe(steps=12, batch=8, warmup=3, muon=0.02)
+CONDITIONAL = {
+    "unet": lambda: UNet(width=8, multipliers=(1, 2), classes=10),
+    "cnn": lambda: ResidualCNN(width=8, blocks=1, classes=10),
+    "uvit": lambda: UViT(size=8, patch=2, dim=16, depth=1, heads=2, classes=10),
+    "mlp": lambda: MLP(size=8, width=16, blocks=1, classes=10)}
 
 
 def images():
@@ -141,3 +147,67 @@ def test_ema_reaches_back_over_a_fraction_of_the_run():
         torch.nn.init.constant_(network.weight, step)
         update_ema(ema, network, step, length=0.1)
     assert ema.weight.item() == pytest.approx(2000 * 9 / 10, rel=2e-3)
+
+
+def test_without_label_dropout_labels_stay_and_no_random_number_is_drawn():
+    labels, generator = torch.arange(10), torch.Generator().manual_seed(0)
+    before = generator.get_state()
+    assert torch.equal(hide(labels, 0.0, CONDITIONAL["mlp"](), generator), torch.arange(10))
+    assert torch.equal(generator.get_state(), before)
+
+
+@pytest.mark.parametrize("probability", [0.1, 0.5, 1.0])
+def test_as_many_labels_are_hidden_as_asked_for_and_the_others_stay(probability):
+    labels, network = torch.arange(20_000) % 10, CONDITIONAL["mlp"]()
+    found = hide(labels, probability, network, torch.Generator().manual_seed(0))
+    hidden = found == network.classes
+    assert hidden.float().mean().item() == pytest.approx(probability, abs=0.015)          # four standard deviations
+    assert torch.equal(found[~hidden], labels[~hidden]) and torch.equal(labels, torch.arange(20_000) % 10)
+
+
+@pytest.mark.parametrize("name", CONDITIONAL)
+def test_a_hidden_label_is_no_label_to_any_network(name):
+    network, generator = CONDITIONAL[name](), torch.Generator().manual_seed(0)
+    for p in network.parameters():
+        torch.nn.init.normal_(p, std=0.2, generator=generator)
+    x, c = torch.randn(4, 1, 8, 8, generator=generator), torch.rand(4, generator=generator)
+    labels = torch.tensor([0, 3, 6, 9])
+    hidden = hide(labels, 1.0, network, generator)
+    assert network.classes == 10 and hidden.tolist() == [10] * 4
+    assert torch.equal(network(x, c, hidden), network(x, c))
+    assert (network(x, c, labels) - network(x, c)).flatten(1).abs().amax(1).min() > 1e-5
+
+
+class Listening:
+    """An objective that keeps the images and labels it is given."""
+
+    def __init__(self):
+        self.images, self.labels = [], []
+
+    def loss(self, network, x0, label, generator, progress=0.0):
+        self.images.append(x0.flatten())
+        self.labels.append(label)
+        return 0 * network.weight.sum()
+
+
+def heard(labels, **options):
+    """All images and labels of a run whose images are the numbers from 0 to 9."""
+    recipe, network, objective = Recipe(steps=50, batch=40, **options), torch.nn.Linear(1, 1), Listening()
+    network.classes = 10
+    list(train(State(network, recipe), objective, torch.arange(10.0).view(10, 1, 1, 1), labels, recipe))
+    return torch.cat(objective.images), objective.labels
+
+
+def test_the_loop_hides_labels_of_the_right_images_anew_in_every_step():
+    images, labels = heard(torch.arange(10), label_dropout=0.3)
+    hidden = torch.stack(labels) == 10
+    assert hidden.float().mean().item() == pytest.approx(0.3, abs=0.04)
+    assert torch.equal(torch.cat(labels)[~hidden.flatten()], images[~hidden.flatten()].long())
+    assert len(hidden.unique(dim=0)) == 50
+
+
+def test_label_dropout_leaves_the_choice_of_images_and_a_model_without_labels_alone():
+    images, labels = heard(torch.arange(10))
+    assert torch.equal(torch.cat(labels), images.long())
+    assert torch.equal(heard(torch.arange(10), label_dropout=0.3)[0], images)
+    assert torch.equal(heard(None, label_dropout=0.3)[0], images) and set(heard(None, label_dropout=0.3)[1]) == {None}

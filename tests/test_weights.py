@@ -51,3 +51,13 @@ def test_the_hash_depends_on_names_and_bytes():
 def test_a_missing_file_is_called_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match="a.safetensors is missing: do this"):
         read_weights(tmp_path / "a.safetensors", None, "do this")
+
+
+@pytest.mark.parametrize("only, names", [(None, {"weight", "bias"}), ({"bias"}, {"bias"}), ({"bias", "x"}, {"bias"})])
+def test_a_file_holds_the_tensors_that_were_asked_for_under_their_own_hash(tmp_path, only, names):
+    net, path = network(), tmp_path / "a.safetensors"
+    write_weights(path, net, "spec", {}, only=only)
+    weights, header = read_weights(path, "spec", "hint")
+    assert set(weights) == names and all(torch.equal(weights[name], net.state_dict()[name]) for name in names)
+    assert header["sha256"] == weights_hash({name: net.state_dict()[name] for name in names})
+    assert header["parameters"] == "40"                                # the network's, not the file's

@@ -1,6 +1,7 @@
 """The zoo: round trip, parents and teachers, damaged and foreign files, two processes at once, no pickle."""
 
 import dataclasses
+import functools
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -8,19 +9,23 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from helpers import keeper, zoo
+from helpers.data import load
 from helpers.fewstep import Distillation
 from helpers.profiles import PROFILES, all_models, two_regimes
 from helpers.samplers import sample
 from helpers.specs import ModelSpec, build
 from helpers.training import Recipe
+from helpers.weights import write_weights
 from helpers.zoo import find, load_denoiser
 
 SPEC = ModelSpec(subset_size=16, options=(("multipliers", (1, 2)), ("width", 8)), recipe=Recipe(steps=3, batch=4))
+once = functools.cache(load)
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(zoo, "CHECKPOINTS", tmp_path / "checkpoints")
+    monkeypatch.setattr(zoo, "load_dataset", once)                     # reading the images takes longer than training
     return tmp_path / "zoo"
 
 
@@ -91,6 +96,120 @@ def test_a_model_is_found_by_its_key_and_a_missing_parent_is_a_clear_error(folde
     assert zoo.train_model(child, zoo=folder).name == child.file and find(child.key, folder) == child
 
 
+def tuned(trainable, **changes):
+    """A spec that goes on from SPEC's weights with a part of the network, on other images."""
+    return dataclasses.replace(SPEC, subset_size=8, subset_start=100, init_from=SPEC.key, trainable=trainable,
+                               recipe=Recipe(steps=4, batch=4, warmup=1), **changes)
+
+
+@pytest.fixture
+def ended(folder, monkeypatch):
+    """The states in which training ended, by spec; the zoo holds SPEC."""
+    states, write = {}, zoo.write
+
+    def keep(path, spec, state):
+        states[spec] = state
+        write(path, spec, state)
+
+    monkeypatch.setattr(zoo, "write", keep)
+    zoo.train_model(SPEC, zoo=folder)
+    return states
+
+
+@pytest.mark.parametrize("trainable, tensors", [("attention", 6), ("last1", 16), ("bias-norm", 48), ("lora", 30)])
+def test_a_partly_trained_model_s_file_holds_what_was_trained_and_nothing_else(folder, ended, trainable, tensors):
+    spec = tuned(trainable)
+    stored = load_file(zoo.train_model(spec, zoo=folder))
+    assert set(stored) == {name for name, p in ended[spec].network.named_parameters() if p.requires_grad}
+    assert len(stored) == tensors
+    assert (folder / spec.file).stat().st_size < (folder / SPEC.file).stat().st_size
+
+
+@pytest.mark.parametrize("trainable", ["attention", "last1", "bias-norm", "lora"])
+def test_a_partly_trained_model_gets_the_rest_from_its_parent(folder, ended, trainable):
+    spec = tuned(trainable)
+    learned = set(load_file(zoo.train_model(spec, zoo=folder)))
+    loaded, before, trained = weights(spec, folder), weights(SPEC, folder), ended[spec].ema.state_dict()
+    assert set(loaded) == set(trained)
+    for name, tensor in loaded.items():
+        assert torch.equal(tensor, trained[name].half().float() if name in learned else trained[name])
+        old = before.get(name.replace("parametrizations.weight.original", "weight"))
+        assert (old is not None and torch.equal(tensor, old)) == (name not in learned)
+
+
+@pytest.mark.parametrize("trainable", ["attention", "lora"])
+def test_a_partly_trained_model_answers_as_it_did_when_training_ended(folder, ended, trainable):
+    spec, x = tuned(trainable), torch.randn(4, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    denoiser, parent = load_denoiser(spec, zoo=folder), load_denoiser(SPEC, zoo=folder)
+    y, c = denoiser.network(x, torch.zeros(4)), torch.zeros(4)
+    rounding = (y - ended[spec].ema.eval()(x, c)).abs().max()
+    assert rounding < 0.02 * (y - parent.network(x, c)).abs().max()
+    assert not any(p.requires_grad for p in denoiser.parameters()) and not denoiser.training
+
+
+def test_the_low_rank_start_depends_on_the_seed_and_leaves_the_global_generator_alone(folder):
+    zoo.train_model(SPEC, zoo=folder)
+    spec = tuned("lora")
+    other = dataclasses.replace(spec, recipe=dataclasses.replace(spec.recipe, seed=1))
+    before = torch.get_rng_state()
+    networks = [zoo._start(s, folder, "cpu")[0] for s in (spec, other, spec)]
+    assert torch.equal(torch.get_rng_state(), before)
+    a, b, again = (network.middle.blocks[0].conv1.parametrizations.weight[0].down for network in networks)
+    assert torch.equal(a, again) and not torch.equal(a, b)
+
+
+def test_loading_a_low_rank_model_leaves_the_global_generator_alone(folder):
+    for spec in (SPEC, tuned("lora")):
+        zoo.train_model(spec, zoo=folder)
+    before = torch.get_rng_state()
+    load_denoiser(tuned("lora"), zoo=folder, train=False)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_partly_trained_model_needs_its_parent_to_be_trained_and_to_be_loaded(folder):
+    spec = tuned("attention")
+    zoo.train_model(SPEC, zoo=folder)
+    zoo.train_model(spec, zoo=folder)
+    (folder / SPEC.file).unlink()
+    for attempt in (lambda: load_denoiser(spec, zoo=folder), lambda: zoo.train_model(tuned("lora"), zoo=folder)):
+        with pytest.raises(FileNotFoundError, match="no model 68d6e949fb25, from which another one starts.*make zoo"):
+            attempt()
+
+
+def test_a_file_that_lacks_a_tensor_is_an_error(folder):
+    network = build(SPEC)
+    others = set(network.state_dict()) - {"stem.weight"}
+    write_weights(folder / SPEC.file, network, SPEC.json, {}, half=True, only=others)
+    with pytest.raises((RuntimeError, ValueError), match="stem.weight"):
+        load_denoiser(SPEC, zoo=folder)
+
+
+def test_a_model_of_some_classes_sees_the_pool_s_images_of_them_in_order():
+    images, labels = zoo.training_images(dataclasses.replace(SPEC, classes=(7, 2), subset_size=50, subset_start=10))
+    pool = once("fashion-mnist", "pool")
+    chosen = (pool.labels == 2) | (pool.labels == 7)
+    assert torch.equal(labels, pool.labels[chosen][10:60]) and set(labels.tolist()) == {2, 7}
+    assert torch.equal(images, pool.x0[chosen][10:60])
+
+
+def test_more_images_of_a_class_than_there_are_is_a_clear_error():
+    with pytest.raises(ValueError, match=r"^fashion-mnist has 3\d{3} images: 5000 from number 0 on are not to be had"):
+        zoo.training_images(dataclasses.replace(SPEC, classes=(4,), subset_size=5000))
+    with pytest.raises(ValueError, match=r"has no class \[12\]"):
+        zoo.training_images(dataclasses.replace(SPEC, classes=(4, 12)))
+
+
+@pytest.mark.parametrize("conditional, dropout, rows", [(True, 0.0, {3, 7}), (True, 1.0, {10}), (False, 0.0, {10})])
+def test_a_conditional_model_is_told_the_classes_and_another_is_not(folder, conditional, dropout, rows):
+    """What was asked for can be read off the rows of the label's embedding that moved."""
+    recipe = Recipe(steps=6, batch=8, warmup=1, label_dropout=dropout)
+    spec = dataclasses.replace(SPEC, options=(("classes", 10), *SPEC.options), conditional=conditional, classes=(3, 7),
+                               recipe=recipe)
+    zoo.train_model(spec, zoo=folder)
+    moved = (weights(spec, folder)["label.weight"] - build(spec).label.weight.detach().half().float()).abs().amax(1)
+    assert set(moved.nonzero().flatten().tolist()) == rows
+
+
 def test_missing_is_an_error_where_training_is_not_wanted(folder):
     with pytest.raises(FileNotFoundError, match="make zoo"):
         load_denoiser(SPEC, zoo=folder, train=False)
@@ -151,7 +270,7 @@ def test_the_list_of_the_shipped_zoo_is_up_to_date():
 
 
 def test_the_shipped_zoo_is_small():
-    assert sum(p.stat().st_size for p in zoo.paths.ZOO.iterdir()) < 100e6
+    assert sum(p.stat().st_size for p in zoo.paths.ZOO.iterdir()) < 130e6
 
 
 @pytest.mark.parametrize("name", sorted(PROFILES))
