@@ -83,29 +83,39 @@ class Lineup:
         return found
 
     def mean(self, pairs: Sequence[Pair], minus: Sequence[Pair] = (), draws: int = 2000, seed: int = 0) -> Score:
-        """Mean RP over pairs, less the mean RP over the pairs `minus`, with a bootstrap over systems and noises."""
-        every = [*pairs, *minus]
-        if not pairs:
-            raise ValueError("no pairs to average over")
-        names = list(dict.fromkeys(name for pair in every for name in pair))
-        hits = torch.stack([self.same(*pair) for pair in every]).double()                           # (pairs, n)
-        systems, noises = _resample(len(names), draws, seed), _resample(hits.shape[1], draws, seed + 1)
-        rates = hits @ noises.T / hits.shape[1]                                                     # (pairs, draws)
-        i, j = (torch.tensor([names.index(pair[side]) for pair in every]) for side in (0, 1))
-        weights = (systems[:, i] * systems[:, j]).T                                                 # (pairs, draws)
+        """Mean RP over pairs, less the mean RP over the pairs `minus`: `mean_over_pairs`."""
+        same, other = ({pair: self.same(*pair) for pair in group} for group in (pairs, minus))
+        return mean_over_pairs(same, other, draws, seed)
 
-        def difference(rates: Tensor, weights: Tensor) -> Tensor:
-            parts = [slice(0, len(pairs)), slice(len(pairs), None)][:1 + bool(minus)]
-            means = [(rates[p] * weights[p]).sum(0) / weights[p].sum(0) for p in parts]
-            return means[0] - means[1] if minus else means[0]
 
-        value = difference(hits.mean(1), torch.ones(len(every), dtype=torch.double)).item()
-        found = difference(rates, weights)
-        found = found[found.isfinite()]                      # a draw may hold no pair at all: it says nothing
-        if not minus and hits.amin() == hits.amax():
-            return wilson(value, hits.shape[1])
-        low, high = found.quantile(found.new_tensor([0.025, 0.975])).tolist()
-        return Score(value, min(low, value), max(high, value), hits.shape[1])
+def mean_over_pairs(hits: Mapping[Pair, Tensor], minus: Mapping[Pair, Tensor] | None = None, draws: int = 2000,
+                    seed: int = 0) -> Score:
+    """The mean over pairs of systems, less the mean over the pairs `minus`, with a bootstrap over systems and noises.
+
+    hits   pair: (n,), for each noise whether the two agree, or in which share of cases, in [0, 1]
+    """
+    if not hits:
+        raise ValueError("no pairs to average over")
+    every = [*hits, *(minus or {})]
+    names = list(dict.fromkeys(name for pair in every for name in pair))
+    values = torch.stack([*hits.values(), *(minus or {}).values()]).double()                        # (pairs, n)
+    n, parts = values.shape[1], [slice(0, len(hits)), slice(len(hits), None)][:1 + bool(minus)]
+    systems, noises = _resample(len(names), draws, seed), _resample(n, draws, seed + 1)
+    rates = values @ noises.T / n                                                                   # (pairs, draws)
+    i, j = (torch.tensor([names.index(pair[side]) for pair in every]) for side in (0, 1))
+    weights = (systems[:, i] * systems[:, j]).T                                                     # (pairs, draws)
+
+    def difference(rates: Tensor, weights: Tensor) -> Tensor:
+        means = [(rates[p] * weights[p]).sum(0) / weights[p].sum(0) for p in parts]
+        return means[0] - means[1] if minus else means[0]
+
+    value = difference(values.mean(1), torch.ones(len(every), dtype=torch.double)).item()
+    found = difference(rates, weights)
+    found = found[found.isfinite()]                          # a draw may hold no pair at all: it says nothing
+    if not minus and values.amin() == values.amax() and 0 <= value <= 1:
+        return wilson(value, n)
+    low, high = found.quantile(found.new_tensor([0.025, 0.975])).tolist()
+    return Score(value, min(low, value), max(high, value), n)
 
 
 def _resample(count: int, draws: int, seed: int) -> Tensor:

@@ -15,6 +15,8 @@ from pathlib import Path
 import torch
 
 from helpers import paths
+from helpers.conditional import classifier, conditional_models, few_unconditional, unconditional_models
+from helpers.finetuning import finetuning_models
 from helpers.scores import SSCD_THRESHOLD, THRESHOLD
 from helpers.systems import systems
 from helpers.training import Recipe
@@ -32,6 +34,7 @@ class Profile:
     samples       initial noises, each carried to an image by every model
     solver_steps  time steps of the Heun solver: NFE = 2 steps - 1
     held_out      test images used for controls and calibration
+    few           sizes N of the smaller training sets of chapter 3
     grid          points a side of a plane through three noises
     zoo           where the trained weights are
     descriptor    None for the shipped one, or the path of SSCD's TorchScript file
@@ -48,6 +51,7 @@ class Profile:
     seeds: tuple[int, int] = (0, 1)
     solver_steps: int = 18
     held_out: int = 10_000
+    few: tuple[int, ...] = (2**8, 2**12)
     grid: int = 17
     dataset: str = "fashion-mnist"
     options: tuple[tuple[str, object], ...] = ()
@@ -74,7 +78,8 @@ LAPTOP = Profile(
     recipe=Recipe(steps=4500, batch=128, rate=3e-3, muon=0.02), zoo=paths.ZOO)
 
 SMOKE = Profile(
-    name="smoke", sizes=(4, 16, 64), widths=(4, 8), half=16, samples=12, solver_steps=4, held_out=32, grid=5,
+    name="smoke", sizes=(4, 16, 64), widths=(4, 8), half=16, samples=48, solver_steps=4, held_out=32, few=(16,),
+    grid=5,
     options=(("multipliers", (1, 2)),), recipe=Recipe(steps=8, batch=8, warmup=2, muon=0.02), zoo=paths.BUILD / "zoo-smoke")
 
 # The released recipe of the paper's Fig. 2 in our loop: CIFAR-10, W = 64, 128, 256 there, of which we take two; 50 M images
@@ -105,13 +110,27 @@ def half_trained(profile: Profile) -> dict[int, ModelSpec]:
     return {seed: replace(s, recipe=replace(s.recipe, steps=s.recipe.steps // 2)) for seed, s in specs.items()}
 
 
+def inverse_models(profile: Profile) -> dict[str, ModelSpec]:
+    """Chapter 4's models, which are some of chapter 1's: U-Nets (two seeds, two widths), U-ViTs and plain CNNs."""
+    names = ("unet", "unet-seed", "unet-wide", "uvit", "uvit-seed", "cnn", "cnn-seed")
+    found = systems(profile)
+    return {name: found[name].spec for name in names}
+
+
 def chapter_models(profile: Profile, chapter: int) -> list[ModelSpec]:
     """The models that one chapter of the profile uses, parents before what starts from them."""
     if chapter == 1:
         return [system.spec for system in systems(profile).values()]
+    if chapter == 3:
+        return [*unconditional_models(profile).values(), *few_unconditional(profile).values(),
+                *conditional_models(profile).values()]
+    if chapter == 4:
+        return list(inverse_models(profile).values())
+    if chapter == 5:
+        return [*finetuning_models(profile), classifier(profile)]
     return [*two_regimes(profile).values(), *half_trained(profile).values()]
 
 
 def all_models(profile: Profile) -> list[ModelSpec]:
     """Every model that some chapter of the profile uses, once."""
-    return list(dict.fromkeys(spec for chapter in (2, 1) for spec in chapter_models(profile, chapter)))
+    return list(dict.fromkeys(spec for chapter in (2, 1, 3, 4, 5) for spec in chapter_models(profile, chapter)))

@@ -1,12 +1,16 @@
 """The lineup: who agrees with whom, and how sure a mean over pairs is."""
 
+from collections import Counter
+from itertools import product
+
+import numpy as np
 import pytest
 import torch
 
 from helpers.closed_form import GaussianDenoiser
-from helpers.lineup import Lineup, across, within
+from helpers.lineup import Lineup, across, mean_over_pairs, within
 from helpers.samplers import sample
-from helpers.scores import THRESHOLD
+from helpers.scores import THRESHOLD, wilson
 
 SHAPE = (1, 28, 28)
 
@@ -98,3 +102,84 @@ def test_errors():
         lineup.put("a", noise(3))
     with pytest.raises(ValueError, match="no pairs"):
         lineup.mean([])
+    for empty in ({}, None):
+        with pytest.raises(ValueError, match="no pairs to average over"):
+            mean_over_pairs({}, empty)
+
+
+def shares(*rates, n=60, seed=0):
+    """For each rate, whether n noises agree, at random: (n,) bool."""
+    g = torch.Generator().manual_seed(seed)
+    return [torch.rand(n, generator=g) < rate for rate in rates]
+
+
+def test_a_lineup_s_mean_is_that_of_its_hits():
+    n = 40
+    lineup = lineup_of({name: directions(agree) for name, agree in zip("abcd", shares(0.9, 0.6, 0.3, 0.5, n=n))}, n)
+    pairs, other = within("abc"), across("ab", "d")
+    hits, minus = ({pair: lineup.same(*pair) for pair in some} for some in (pairs, other))
+    assert mean_over_pairs(hits) == lineup.mean(pairs) == mean_over_pairs({p: h.double() for p, h in hits.items()})
+    assert mean_over_pairs(hits, minus) == lineup.mean(pairs, minus=other)
+    assert mean_over_pairs(hits, minus, draws=50, seed=3) == lineup.mean(pairs, other, draws=50, seed=3)
+    assert mean_over_pairs(hits, seed=3) != mean_over_pairs(hits)
+
+
+def test_hits_may_be_shares():
+    n, whole = 200, torch.stack(shares(0.2, 0.5, 0.8, 0.3, n=200)).double()
+    score = mean_over_pairs({("a", "b"): whole.mean(0)})
+    assert score.value == pytest.approx(whole.mean().item()) and score.n == n
+    sigma = (whole.mean(0).var(correction=0) / n).sqrt().item()
+    assert score.high - score.low == pytest.approx(2 * 1.96 * sigma, rel=0.1)          # one pair: noises alone
+    assert score.low < score.value < score.high
+
+
+def test_a_difference_takes_the_same_noises_on_both_sides():
+    """Hits that differ by a constant differ by it in every draw, whichever noises it holds: no width at all."""
+    base = torch.stack(shares(0.5, 0.5, 0.5)).double().mean(0) / 2
+    score = mean_over_pairs({("a", "b"): base + 0.25}, {("a", "c"): base})
+    assert (score.value, score.low, score.high) == pytest.approx((0.25,) * 3)
+    apart = mean_over_pairs({("a", "b"): base + 0.25}, {("a", "c"): base.roll(7)})
+    assert apart.value == pytest.approx(0.25) and apart.high - apart.low > 0.05
+
+
+def test_the_same_hits_on_both_sides_differ_by_nothing_and_a_difference_may_be_negative():
+    a, b = shares(0.9, 0.2)
+    same = mean_over_pairs({("a", "b"): a}, {("a", "b"): a})
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+    forth, back = mean_over_pairs({(1, 2): a}, {(3, 4): b}), mean_over_pairs({(3, 4): b}, {(1, 2): a})
+    assert forth.low > 0 > back.high and forth.value == pytest.approx(-back.value)
+
+
+def every_draw(rates, minus):
+    """Values of a mean of constant rates {pair: rate}, less those of `minus`, over all ways to draw systems."""
+    names = sorted({name for pair in (*rates, *minus) for name in pair})
+
+    def mean(some, drawn):
+        weights = [drawn[a] * drawn[b] for a, b in some]
+        return np.dot(weights, list(some.values())) / sum(weights) if sum(weights) else np.nan
+
+    found = [mean(rates, drawn) - (mean(minus, drawn) if minus else 0)
+             for drawn in map(Counter, product(names, repeat=len(names)))]
+    return np.array(found)[np.isfinite(found)]
+
+
+@pytest.mark.parametrize("rates, minus", [
+    ({"ab": 0.9, "ac": 0.5, "ad": 0.1}, {}),                                    # a takes part in all of them
+    ({"ab": 0.9, "ac": 0.5, "bc": 0.4, "de": 0.1}, {}),
+    ({"ab": 0.9, "ac": 0.7}, {"ad": 0.4, "bd": 0.1})])                          # systems on both sides
+def test_a_system_is_drawn_for_all_of_its_pairs_at_once(rates, minus):
+    """With rates that are the same for all noises, the interval comes from drawing systems: here, of every draw."""
+    first, second = ({tuple(pair): torch.full((5,), rate) for pair, rate in some.items()} for some in (rates, minus))
+    score, exact = mean_over_pairs(first, second, draws=20_000), every_draw(rates, minus)
+    assert score.low == pytest.approx(np.quantile(exact, 0.025), abs=0.01)
+    assert score.high == pytest.approx(np.quantile(exact, 0.975), abs=0.01)
+    assert score.high - score.low > 0.2
+
+
+def test_where_all_values_agree_the_interval_is_wilson_s_and_for_a_difference_the_value():
+    assert mean_over_pairs({("a", "b"): torch.ones(30), ("a", "c"): torch.ones(30)}) == wilson(1.0, 30)
+    assert mean_over_pairs({("a", "b"): torch.zeros(30, dtype=torch.bool)}) == wilson(0.0, 30)
+    equal = mean_over_pairs({("a", "b"): torch.ones(30)}, {("a", "c"): torch.ones(30)})
+    assert (equal.value, equal.low, equal.high) == (0, 0, 0)
+    below = mean_over_pairs({("a", "b"): torch.full((30,), -1.0)})                     # a difference taken before
+    assert (below.value, below.low, below.high) == (-1, -1, -1)

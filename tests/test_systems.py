@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from helpers.objectives import NetworkDenoiser
-from helpers.profiles import PROFILES, all_models, chapter_models
+from helpers.profiles import PROFILES, all_models, chapter_models, inverse_models
 from helpers.specs import build, make_objective
 from helpers.systems import systems
 
@@ -57,4 +57,21 @@ def test_a_profile_s_models_are_those_of_its_chapters_once():
     for profile in PROFILES.values():
         models = all_models(profile)
         assert len(set(models)) == len(models)
-        assert set(models) == {spec for chapter in (1, 2) for spec in chapter_models(profile, chapter)}
+        assert set(models) == {spec for chapter in range(1, 6) for spec in chapter_models(profile, chapter)}
+
+
+def test_chapter_4_trains_nothing_of_its_own_and_names_what_it_takes_as_chapter_1_does(found):
+    profile = next(profile for profile in PROFILES.values() if systems(profile) == found)
+    models = inverse_models(profile)
+    assert set(chapter_models(profile, 4)) == set(models.values()) <= set(chapter_models(profile, 1))
+    assert models == {name: found[name].spec for name in models} and len(set(models.values())) == len(models)
+    for family in ("unet", "uvit", "cnn"):
+        assert differences(models[family], models[f"{family}-seed"]) == {"recipe"}
+
+
+def test_the_other_chapters_have_models_of_their_own():
+    for profile in PROFILES.values():
+        models = {chapter: set(chapter_models(profile, chapter)) for chapter in range(1, 6)}
+        for chapter in (1, 2, 3, 5):
+            rest = {spec for other in models.keys() - {chapter} for spec in models[other]}
+            assert models[chapter] - rest, f"chapter {chapter} of {profile.name}"
