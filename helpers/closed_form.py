@@ -99,18 +99,36 @@ class EmpiricalDenoiser:
         return label
 
     def __call__(self, x: Tensor, sigma: Sigma, label: Tensor | None = None) -> Tensor:
-        """x (B, C, H, W) -> x0_hat (B, C, H, W) of the same type. Differentiable in x."""
-        label, dtype = self._check(x, label), torch.promote_types(x.dtype, torch.float32)
+        """x (B, C, H, W) -> x0_hat (B, C, H, W) of the same type. Differentiable in x, once."""
+        return _PosteriorMean.apply(x, self, sigma, self._check(x, label))
+
+    def mean(self, x: Tensor, sigma: Sigma, label: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """sum_i w_i y_i (B, D), and the largest logit and the sum of exp(logit - largest), (B, 1), all float64."""
+        dtype = torch.promote_types(x.dtype, torch.float32)
         peak = x.new_full((len(x), 1), torch.finfo(torch.float64).min, dtype=torch.float64)
         total, mean = torch.zeros_like(peak), torch.zeros_like(peak)                # (B, 1), then (B, D)
         for y, logits in self._logits(x, sigma, label):
-            new_peak = torch.maximum(peak, logits.detach().amax(1, keepdim=True))   # (B, 1)
+            new_peak = torch.maximum(peak, logits.amax(1, keepdim=True))            # (B, 1)
             w = (logits - new_peak).to(dtype).exp()                                 # (B, n), 1 at the peak
             shrink, peak = (peak - new_peak).exp(), new_peak
             total = total * shrink + w.sum(1, keepdim=True, dtype=torch.float64)
-            matters = w.detach().amax(0) > 1e-8 / len(self.images)                  # (n,)
+            matters = w.amax(0) > 1e-8 / len(self.images)                           # (n,)
             mean = mean * shrink + (w[:, matters] @ y[matters].to(dtype)).double()
-        return (mean / total).to(x.dtype).view_as(x)
+        return mean / total, peak, total
+
+    def pull(self, g: Tensor, x: Tensor, sigma: Sigma, label: Tensor | None) -> Tensor:
+        """J^T g (B, D), float64, for g (B, D): J = Cov_w(y) / sigma^2, so sum_i w_i (y_i - D) <y_i - D, g> / sigma^2.
+
+        Differentiating the quotient that `mean` computes would subtract numbers of size |y|^2 / sigma^2 from each other.
+        """
+        mean, peak, total = self.mean(x, sigma, label)
+        g, pulled = g.double(), torch.zeros_like(mean)
+        offset = (mean * g).sum(1, keepdim=True)                                    # <D, g>, (B, 1)
+        for y, logits in self._logits(x, sigma, label):
+            v = (logits - peak).exp() / total * (g @ y.T - offset)                  # w_i <y_i - D, g>, (B, n)
+            matters = v.abs().amax(0) > 0
+            pulled += v[:, matters] @ y[matters] - v.sum(1, keepdim=True) * mean
+        return pulled / _variance(sigma, x)
 
     def effective_number(self, x: Tensor, sigma: Sigma, label: Tensor | None = None) -> Tensor:
         """exp(entropy of w), (B,) float64: how many images share the posterior, from 1 (a copy) to N (the mean)."""
@@ -125,6 +143,23 @@ class EmpiricalDenoiser:
             total = total * shift.exp() + log_w.exp().sum(1, keepdim=True)
             peak = new_peak
         return (total.log() - moment / total).exp().squeeze(1)
+
+
+class _PosteriorMean(torch.autograd.Function):
+    """EmpiricalDenoiser's answer, with its own gradient."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, denoiser: EmpiricalDenoiser, sigma: Sigma, label: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.asked = denoiser, sigma, label
+        return denoiser.mean(x, sigma, label)[0].to(x.dtype).view_as(x)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, g: Tensor):
+        denoiser, sigma, label = ctx.asked
+        (x,) = ctx.saved_tensors
+        return denoiser.pull(g.flatten(1), x, sigma, label).to(g.dtype).view_as(g), None, None, None
 
 
 def nearest_images(x: Tensor, images: Tensor, k: int = 2, chunk: int = 2048) -> tuple[Tensor, Tensor]:

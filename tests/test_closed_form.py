@@ -289,3 +289,17 @@ def test_errors_say_what_is_wrong():
     ):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+@pytest.mark.parametrize("sigma", [0.002, 0.05, 0.5, 5.0])
+def test_the_gradient_of_the_empirical_denoiser_is_the_posterior_covariance(sigma):
+    """J = Cov_w(y) / sigma^2, from the weights themselves in float64; where one image is certain, J is 0."""
+    images, generator = picture_like(50), torch.Generator().manual_seed(0)
+    rows = images.flatten(1).double() / 127.5 - 1
+    x = (images[:3].float() / 127.5 - 1 + sigma * torch.randn(3, 1, 28, 28, generator=generator)).requires_grad_()
+    g = torch.randn(3, 1, 28, 28, generator=generator)
+    (found,) = torch.autograd.grad(EmpiricalDenoiser(images, chunk=7)(x, sigma), x, g)
+    w = (-torch.cdist(x.detach().flatten(1).double(), rows) ** 2 / (2 * sigma**2)).softmax(1)       # (3, 50)
+    centered = rows - (w @ rows)[:, None]                                                           # (3, 50, 784)
+    expected = (w * (centered @ g.flatten(1).double()[:, :, None])[..., 0])[:, None] @ centered / sigma**2
+    torch.testing.assert_close(found.flatten(1).double(), expected[:, 0], atol=1e-3, rtol=1e-3)
