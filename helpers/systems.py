@@ -21,13 +21,11 @@ class System:
 
     label     what the figures call it
     axis      what it varies: reference, training, architecture, kernel, procedure, not diffusion
-    family    its architecture (U-Net, CNN, U-ViT, MLP, GAN, VAE)
     spec      its trained model
     """
 
     label: str
     axis: str
-    family: str
     spec: ModelSpec
 
     @property
@@ -85,9 +83,9 @@ def systems(profile) -> dict[str, System]:
     """Every trained system of a profile by a short name; parents stand before what starts from them."""
     sizes, (small, large), n = SIZES[profile.name], profile.widths, profile.sizes[-1]
     base, other = (profile.model(small, n, seed) for seed in profile.seeds)
-    found = {"unet": System("U-Net", "reference", "U-Net", base),
-             "unet-seed": System("U-Net, other seed", "training", "U-Net", other),
-             "unet-wide": System("U-Net, wide", "architecture", "U-Net", profile.model(large, n))}
+    found = {"unet": System("U-Net", "reference", base),
+             "unet-seed": System("U-Net, other seed", "training", other),
+             "unet-wide": System("U-Net, wide", "architecture", profile.model(large, n))}
     found |= _training(base) | _architectures(base, sizes, profile.seeds) | _kernels(base, other)
     return found | _procedures(base, sizes, profile) | _not_diffusion(base, sizes, profile.seeds)
 
@@ -98,9 +96,9 @@ def _training(base: ModelSpec) -> dict[str, System]:
     weights = replace(base, initial_seed=2)
     label, muon = ("Adam", 0.0) if base.recipe.muon else ("Muon", 0.02)
     optimizer = replace(base, recipe=replace(base.recipe, muon=muon))
-    return {"unet-order": System("U-Net, other order", "training", "U-Net", order),
-            "unet-init": System("U-Net, other start", "training", "U-Net", weights),
-            "unet-optimizer": System(f"U-Net, {label}", "training", "U-Net", optimizer)}
+    return {"unet-order": System("U-Net, other order", "training", order),
+            "unet-init": System("U-Net, other start", "training", weights),
+            "unet-optimizer": System(f"U-Net, {label}", "training", optimizer)}
 
 
 def _architectures(base: ModelSpec, sizes: Sizes, seeds: tuple[int, int]) -> dict[str, System]:
@@ -109,36 +107,36 @@ def _architectures(base: ModelSpec, sizes: Sizes, seeds: tuple[int, int]) -> dic
         return replace(base, network=network, options=tuple(sorted(options.items())),
                        recipe=replace(base.recipe, seed=seed))
 
-    return {"cnn": System("plain CNN", "architecture", "CNN", spec("cnn", sizes.cnn, seeds[0])),
-            "cnn-seed": System("plain CNN, other seed", "training", "CNN", spec("cnn", sizes.cnn, seeds[1])),
-            "uvit": System("U-ViT", "architecture", "U-ViT", spec("uvit", sizes.uvit, seeds[0])),
-            "uvit-seed": System("U-ViT, other seed", "training", "U-ViT", spec("uvit", sizes.uvit, seeds[1])),
-            "mlp": System("MLP", "architecture", "MLP", spec("mlp", sizes.mlp, seeds[0]))}
+    return {"cnn": System("plain CNN", "architecture", spec("cnn", sizes.cnn, seeds[0])),
+            "cnn-seed": System("plain CNN, other seed", "training", spec("cnn", sizes.cnn, seeds[1])),
+            "uvit": System("U-ViT", "architecture", spec("uvit", sizes.uvit, seeds[0])),
+            "uvit-seed": System("U-ViT, other seed", "training", spec("uvit", sizes.uvit, seeds[1])),
+            "mlp": System("MLP", "architecture", spec("mlp", sizes.mlp, seeds[0]))}
 
 
 def _kernels(base: ModelSpec, other: ModelSpec) -> dict[str, System]:
     """The reference network, trained in another kernel's coordinates and with its weighting; VP with the other seed, too."""
     labels = {"vp": "VP (score SDE)", "sub-vp": "sub-VP", "ve": "VE", "flow": "flow matching"}
-    found = {name: System(label, "kernel", "U-Net", replace(base, objective=name, objective_options=()))
+    found = {name: System(label, "kernel", replace(base, objective=name, objective_options=()))
              for name, label in labels.items()}
     again = replace(other, objective="vp", objective_options=())
-    return found | {"vp-seed": System("VP, other seed", "training", "U-Net", again)}
+    return found | {"vp-seed": System("VP, other seed", "training", again)}
 
 
 def _procedures(base: ModelSpec, sizes: Sizes, profile) -> dict[str, System]:
     """Other ways to train the reference network; each round of distillation starts from the one before."""
     multistage = replace(base, network="multistage")
-    found = {"ddpm": System("DDPM", "procedure", "U-Net", replace(base, objective="ddpm", objective_options=())),
-             "multistage": System("multistage", "procedure", "U-Net", multistage)}
+    found = {"ddpm": System("DDPM", "procedure", replace(base, objective="ddpm", objective_options=())),
+             "multistage": System("multistage", "procedure", multistage)}
     parent = base
     for steps in sizes.rounds:
         parent = replace(base, objective="distillation", objective_options=(("base", 2 * sizes.rounds[0]), ("steps", steps)),
                          recipe=replace(sizes.distillation, seed=base.recipe.seed), init_from=parent.key)
-        found[f"distilled-{steps}"] = System(f"distilled, {steps} steps", "procedure", "U-Net", parent)
+        found[f"distilled-{steps}"] = System(f"distilled, {steps} steps", "procedure", parent)
     consistency = replace(base, objective="consistency", objective_options=(), recipe=sizes.consistency)
     tuned = replace(consistency, objective_options=(("first", 20),), recipe=sizes.tuning, init_from=base.key)
-    return found | {"consistency": System("consistency training", "procedure", "U-Net", consistency),
-                    "tuned": System("consistency tuning", "procedure", "U-Net", tuned)}
+    return found | {"consistency": System("consistency training", "procedure", consistency),
+                    "tuned": System("consistency tuning", "procedure", tuned)}
 
 
 def _not_diffusion(base: ModelSpec, sizes: Sizes, seeds: tuple[int, int]) -> dict[str, System]:
@@ -148,6 +146,6 @@ def _not_diffusion(base: ModelSpec, sizes: Sizes, seeds: tuple[int, int]) -> dic
         return replace(base, network="pair", options=tuple(sorted({**sizes.pair, **outputs}.items())), objective=name,
                        objective_options=(), recipe=replace(recipe, seed=seed))
 
-    return {f"{name}{suffix}": System(label + word, "not diffusion", label, spec(name, recipe, seed))
+    return {f"{name}{suffix}": System(label + word, "not diffusion", spec(name, recipe, seed))
             for name, label, recipe in (("gan", "GAN", sizes.gan), ("vae", "VAE", sizes.vae))
             for seed, suffix, word in zip(seeds, ("", "-seed"), ("", ", other seed"))}
