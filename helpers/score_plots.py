@@ -90,8 +90,9 @@ def scatter(panels_of: Mapping[str, Mapping[str, Sequence[tuple[float, Score, st
             k = k % len(COLORS)
             handles[name] = _bars(axis, [p[0] for p in points], [p[1] for p in points], color=COLORS[k],
                                   marker=MARKERS[k], linewidth=1, linestyle="-" if len(points) > 1 else "none")
-            for place, score, text in points:
-                axis.annotate(text, (place, score.value), xytext=(4, 4), textcoords="offset points", fontsize=7)
+            for row, (place, score, text) in enumerate(points):           # above and below in turn: neighbors touch less
+                axis.annotate(text, (place, score.value), xytext=(4, 5 - 14 * (row % 2)), textcoords="offset points",
+                              fontsize=7)
         if log:
             axis.set_xscale("log")
         axis.set_xlabel(x)
