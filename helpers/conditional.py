@@ -15,7 +15,7 @@ from torch import Tensor
 
 from helpers.objectives import Denoiser
 from helpers.specs import ModelSpec
-from helpers.systems import SIZES
+from helpers.systems import systems
 from helpers.training import Recipe
 
 CLASSES = 10
@@ -32,12 +32,9 @@ def conditional(spec: ModelSpec) -> ModelSpec:
 
 
 def unconditional_models(profile) -> dict[str, ModelSpec]:
-    """Models of the whole pool that know no classes, by a short name: two widths, two seeds, U-ViT, DDPM."""
-    n, (small, large) = profile.sizes[-1], profile.widths
-    base, other = (profile.model(small, n, seed) for seed in profile.seeds)
-    uvit = replace(base, network="uvit", options=tuple(sorted(SIZES[profile.name].uvit.items())))
-    return {"unet": base, "unet-seed": other, "unet-wide": profile.model(large, n), "uvit": uvit,
-            "ddpm": replace(base, objective="ddpm", objective_options=())}
+    """Models of the whole pool that know no classes, some of chapter 1's: two widths, two seeds, U-ViT, DDPM."""
+    found = systems(profile)
+    return {name: found[name].spec for name in ("unet", "unet-seed", "unet-wide", "uvit", "ddpm")}
 
 
 def conditional_models(profile) -> dict[str, ModelSpec]:

@@ -46,6 +46,7 @@ class _Guided:
                              f"got {tuple(y.shape)}")
         self.denoiser, self.operator, self.y = denoiser, operator, y
         self.sampling = {**getattr(denoiser, "sampling", {}), "batch": None}
+        self.classes = getattr(denoiser, "classes", None)
 
     def error(self, x: Tensor, sigma: Tensor | float, label: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """x that gradients can flow to, D(x, sigma), and e = y - A D: call it under torch.enable_grad."""

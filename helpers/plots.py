@@ -52,11 +52,16 @@ def _legend_below(figure: Figure, axis: Axes) -> None:
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8, frameon=False)
 
 
-def curve(axis: Axes, sizes: Sequence[int], scores: Sequence[Score], style: str, label: str) -> None:
-    """Scores over N with their 95 % intervals as bars."""
+def bars(axis: Axes, x: Sequence[float], scores: Sequence[Score], **style):
+    """One line of scores with their 95 % intervals as bars; its handle for a legend."""
     value, low, high = (np.array([getattr(s, part) for s in scores]) for part in ("value", "low", "high"))
-    axis.errorbar(sizes, value, yerr=np.clip([value - low, high - value], 0, None), label=label, markersize=5, capsize=2,
-                  linewidth=1.5, elinewidth=1, **STYLES[style])
+    return axis.errorbar(x, value, yerr=np.clip([value - low, high - value], 0, None),
+                         **{"markersize": 5, "capsize": 2, "linewidth": 1.5, "elinewidth": 1, **style})
+
+
+def curve(axis: Axes, sizes: Sequence[int], scores: Sequence[Score], style: str, label: str) -> None:
+    """Scores over N in one of the book's styles."""
+    bars(axis, sizes, scores, label=label, **STYLES[style])
 
 
 def image_rows(blocks: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:

@@ -5,11 +5,9 @@ The look (size, colors, white background) is that of `plots.py`. Used in chapter
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from helpers.plots import GRAY, panels
+from helpers.plots import GRAY, bars, panels
 from helpers.scores import Score
 from helpers.system_plots import COLORS, MARKERS
 
@@ -59,8 +57,7 @@ def score_panels(panels_of: Mapping[str, Lines], x: str, y: str, ticks: Sequence
     for axis, (title, lines) in zip(axes.flat, panels_of.items()):
         for name, (at, scores) in lines.items():
             k = names.index(name) % len(COLORS)                # one color for one line in all panels
-            handles[name] = _bars(axis, at, scores, color=COLORS[k], marker=MARKERS[k], linewidth=1.5)
-        axis.set_ylim(bottom=-0.03, top=max(1.03, axis.get_ylim()[1]))
+            handles[name] = bars(axis, at, scores, color=COLORS[k], marker=MARKERS[k])
         if log:
             axis.set_xscale("log", base=2)
         axis.set_xticks(ticks, text or [f"{tick:g}" for tick in ticks])
@@ -73,13 +70,6 @@ def score_panels(panels_of: Mapping[str, Lines], x: str, y: str, ticks: Sequence
     return figure
 
 
-def _bars(axis: Axes, x: Sequence[float], scores: Sequence[Score], **style):
-    """One line of scores with their intervals."""
-    value, low, high = (np.array([getattr(s, part) for s in scores]) for part in ("value", "low", "high"))
-    return axis.errorbar(x, value, yerr=np.clip([value - low, high - value], 0, None), markersize=5, capsize=2,
-                         elinewidth=1, **style)
-
-
 def scatter(panels_of: Mapping[str, Mapping[str, Sequence[tuple[float, Score, str]]]], x: str, y: str,
             log: bool = False) -> Figure:
     """Scores over a measured number: {panel title: {series: [(x, Score, text)]}}; series are joined, texts annotated."""
@@ -88,7 +78,7 @@ def scatter(panels_of: Mapping[str, Mapping[str, Sequence[tuple[float, Score, st
     for axis, (title, series) in zip(axes.flat, panels_of.items()):
         for k, (name, points) in enumerate(series.items()):
             k = k % len(COLORS)
-            handles[name] = _bars(axis, [p[0] for p in points], [p[1] for p in points], color=COLORS[k],
+            handles[name] = bars(axis, [p[0] for p in points], [p[1] for p in points], color=COLORS[k],
                                   marker=MARKERS[k], linewidth=1, linestyle="-" if len(points) > 1 else "none")
             for row, (place, score, text) in enumerate(points):           # above and below in turn: neighbors touch less
                 axis.annotate(text, (place, score.value), xytext=(4, 5 - 14 * (row % 2)), textcoords="offset points",

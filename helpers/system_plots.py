@@ -12,7 +12,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from helpers import paper
-from helpers.plots import BLACK, BLUE, GRAY, GREEN, ORANGE, PURPLE, WIDTH, panels
+from helpers.plots import BLACK, BLUE, GRAY, GREEN, ORANGE, PURPLE, WIDTH, bars, panels
 from helpers.scores import Score
 
 AXES = {"reference": BLACK, "training": BLUE, "architecture": ORANGE, "kernel": GREEN, "procedure": PURPLE,
@@ -120,9 +120,7 @@ def quality(points: Sequence[tuple[str, str, float, Score]], label: str) -> Figu
 def score_lines(axis: Axes, lines: Mapping[str, tuple[Sequence[float], Sequence[Score]]]) -> None:
     """Scores over a number, a line each: name: (x, scores), intervals as bars."""
     for (name, (x, scores)), color, marker in zip(lines.items(), COLORS, MARKERS):
-        value, low, high = (np.array([getattr(s, part) for s in scores]) for part in ("value", "low", "high"))
-        axis.errorbar(x, value, yerr=np.clip([value - low, high - value], 0, None), label=name, color=color,
-                      marker=marker, markersize=5, capsize=2, linewidth=1.5, elinewidth=1)
+        bars(axis, x, scores, label=name, color=color, marker=marker)
     axis.set_ylim(-0.03, 1.03)
 
 
