@@ -34,7 +34,7 @@ $(READY_TEST): requirements-dev.txt $(READY)
 
 book: $(READY) ## Run every chapter, then build the HTML
 	$(RUN) -m helpers.run all
-	$(RUN) -m helpers.claims readme
+	$(RUN) -m helpers.report readme
 	$(MAKE) html
 
 html: $(READY) ## Build _build/html/index.html from the stored outputs (STRICT=1: warnings are errors)

@@ -23,9 +23,9 @@ from pathlib import Path
 
 import nbformat
 
-from helpers import claims
-from helpers.notebook import ChapterError, UsageError, default_parameters, execute, normalize, read_text
 from helpers.paths import NOTEBOOKS, RESULTS, RUNS
+from helpers.report import claims
+from helpers.report.notebook import ChapterError, UsageError, default_parameters, execute, normalize, read_text
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def convert(name: str, text: str, default):
 
 def known_profiles() -> list[str]:
     """The names of the profiles; imported here, because torch takes seconds to load and most errors need none of it."""
-    from helpers.profiles import PROFILES
+    from helpers.chapters.profiles import PROFILES
 
     return list(PROFILES)
 

@@ -2,7 +2,7 @@
 
 import os
 
-from helpers.notebook import ENVIRONMENT
+from helpers.report.notebook import ENVIRONMENT
 
 os.environ.update(ENVIRONMENT)
 # Without a file to write to, a chapter compares its numbers with the stored ones instead.

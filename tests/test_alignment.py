@@ -5,9 +5,9 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from helpers.alignment import align, latent_regression, misfit, procrustes, rotated
-from helpers.generators import GAN, Generator, GeneratorPair, latent_of
-from helpers.objectives import NetworkDenoiser
+from helpers.denoiser import NetworkDenoiser
+from helpers.measure.alignment import Rotated, align, latent_regression, misfit, procrustes
+from helpers.models.gan_vae import GAN, Generator, GeneratorPair, latent_of
 from helpers.samplers import sample
 
 
@@ -182,7 +182,7 @@ def one_shot(seed=0, latent=6):
 def test_a_turned_denoiser_is_the_generator_at_q_u():
     denoiser, q, z = one_shot(), orthogonal(6), torch.randn(5, 1, 8, 8, generator=gen())
     before = z.clone()
-    turned = rotated(denoiser, q, 6)
+    turned = Rotated(denoiser, q, 6)
     with torch.no_grad():
         expected = denoiser.network.generator(latent_of(z, 6) @ q.T)
     assert_close(sample(turned, z, **turned.sampling), expected)
@@ -194,14 +194,14 @@ def test_a_turned_denoiser_leaves_the_other_pixels_and_the_label():
         return sigma * x + label.view(-1, 1, 1, 1)
 
     q, x, label = orthogonal(6), torch.randn(2, 1, 4, 4, generator=gen()), torch.tensor([5.0, 7.0])
-    y = (rotated(denoiser, q, 6)(x, 2.0, label=label) - label.view(-1, 1, 1, 1)).flatten(1) / 2
+    y = (Rotated(denoiser, q, 6)(x, 2.0, label=label) - label.view(-1, 1, 1, 1)).flatten(1) / 2
     assert_close(y[:, 6:], x.flatten(1)[:, 6:])
     assert_close(y[:, :6], x.flatten(1)[:, :6] @ q.T)
 
 
 def test_a_turned_denoiser_is_sampled_like_the_one_it_came_from():
     denoiser = one_shot()
-    turned = rotated(denoiser, torch.eye(6), 6)
+    turned = Rotated(denoiser, torch.eye(6), 6)
     z = torch.randn(3, 1, 8, 8, generator=gen())
     assert turned.strict and turned.sampling == denoiser.sampling
     assert_close(sample(turned, z, **turned.sampling), sample(denoiser, z, **denoiser.sampling))
@@ -213,10 +213,10 @@ def test_turning_back_undoes_turning():
     denoiser, q = one_shot(), orthogonal(6, seed=2)
     x = torch.randn(3, 1, 8, 8, generator=gen())
     with torch.no_grad():
-        assert_close(rotated(rotated(denoiser, q, 6), q.T, 6)(x, 1.0), denoiser(x, 1.0))
+        assert_close(Rotated(Rotated(denoiser, q, 6), q.T, 6)(x, 1.0), denoiser(x, 1.0))
 
 
 @pytest.mark.parametrize("q", [torch.eye(5), 2 * torch.eye(6), torch.ones(6, 6)])
 def test_only_an_orthogonal_matrix_turns(q):
     with pytest.raises(ValueError, match="orthogonal"):
-        rotated(one_shot(), q, 6)
+        Rotated(one_shot(), q, 6)

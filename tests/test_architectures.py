@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from helpers.architectures import MLP, Multistage, ResidualCNN, TransformerBlock, UViT
-from helpers.networks import UNet
-from helpers.objectives import EDM
-from helpers.training import Recipe, State, train
+from helpers.models.architectures import MLP, Multistage, ResidualCNN, TransformerBlock, UViT
+from helpers.models.networks import UNet
+from helpers.models.objectives import EDM
+from helpers.models.training import Recipe, State, train
 
 NETWORKS = {
     "cnn": lambda **o: ResidualCNN(width=8, blocks=2, **o),

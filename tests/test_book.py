@@ -11,8 +11,8 @@ from pathlib import Path
 import yaml
 from packaging.requirements import Requirement
 
-from helpers import claims
 from helpers.paths import BOOK, NOTEBOOKS, ROOT
+from helpers.report import claims
 
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
 PAGES = [*sorted(BOOK.glob("*.md")), *sorted(NOTEBOOKS.glob("[0-9][0-9]-*.md"))]
@@ -38,7 +38,7 @@ def test_bibliography_keys_are_unique_and_cited_keys_exist():
 
 def test_the_readme_shows_the_stored_verdicts():
     assert claims.readme_section() in (ROOT / "README.md").read_text(encoding="utf-8"), \
-        "run `python -m helpers.claims readme`"
+        "run `python -m helpers.report readme`"
 
 
 def test_quoted_numbers_exist():
@@ -116,7 +116,7 @@ def test_every_import_of_the_package_is_declared():
     declared = {Requirement(d).name.replace("-", "_").lower() for d in tomllib.loads(
         (ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]}
     known = declared | set(sys.stdlib_module_names) | {"helpers", "PIL"}
-    for path in sorted((ROOT / "helpers").glob("*.py")):
+    for path in sorted((ROOT / "helpers").rglob("*.py")):
         tree = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
         names = {alias.name for node in tree if isinstance(node, ast.Import) for alias in node.names}
         names |= {node.module for node in tree if isinstance(node, ast.ImportFrom) and node.level == 0}

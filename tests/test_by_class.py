@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from helpers.by_class import (
+from helpers.measure.by_class import (
     best_other,
     between,
     between_unrelated,
@@ -12,7 +12,7 @@ from helpers.by_class import (
     of_class,
     same_class,
 )
-from helpers.descriptor import Descriptor, describe
+from helpers.measure.descriptor import Descriptor, describe
 
 SHAPES = [(2, 3), (3, 3), (4, 3), (7, 3), (2, 10)]             # (noises, classes): fewer noises than classes, too
 

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from helpers import claims, tables
+from helpers.report import claims, tables
 
 FIELDS = dict(paper="RP .845", measured=0.74, low=0.71, high=0.77, null=0.0, n=1024, verdict="reproduced")
 

@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from helpers import data
-from helpers.classifier import Classification, Classifier, classify
-from helpers.training import Recipe, State, train
+from helpers.models.classifier import Classification, Classifier, classify
+from helpers.models.training import Recipe, State, train
 
 
 def classifier(seed=0, **options):

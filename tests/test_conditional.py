@@ -6,14 +6,21 @@ import pytest
 import torch
 
 from helpers import paths
-from helpers.architectures import MLP
-from helpers.conditional import Guided, classifier, conditional, conditional_models, unconditional_models
-from helpers.networks import UNet
-from helpers.objectives import EDM, NetworkDenoiser
-from helpers.profiles import LAPTOP, PROFILES, SMOKE
-from helpers.samplers import Counted, sample
-from helpers.specs import build, make_objective
-from helpers.training import Recipe, State, train
+from helpers.chapters.conditional import (
+    classifier,
+    conditional,
+    conditional_models,
+    unconditional_models,
+)
+from helpers.chapters.profiles import LAPTOP, PROFILES, SMOKE
+from helpers.denoiser import Counted, NetworkDenoiser
+from helpers.guidance import ClassifierFreeGuidance
+from helpers.models.architectures import MLP
+from helpers.models.networks import UNet
+from helpers.models.objectives import EDM
+from helpers.models.training import Recipe, State, train
+from helpers.samplers import sample
+from helpers.zoo.spec import build, make_objective
 
 VARIANCE, MEAN = 0.04, 0.3
 LABEL = torch.tensor([0, 4, 9])
@@ -45,8 +52,8 @@ def differences(a, b):
 def test_strength_one_is_conditional_and_strength_zero_unconditional():
     denoiser, x = network_denoiser(), noisy()
     with_label, free = denoiser(x, 0.7, label=LABEL), denoiser(x, 0.7)
-    assert torch.equal(Guided(denoiser, 1)(x, 0.7, label=LABEL), with_label)
-    assert torch.equal(Guided(denoiser, 0)(x, 0.7, label=LABEL), free)
+    assert torch.equal(ClassifierFreeGuidance(denoiser, 1)(x, 0.7, label=LABEL), with_label)
+    assert torch.equal(ClassifierFreeGuidance(denoiser, 0)(x, 0.7, label=LABEL), free)
     assert (with_label - free).abs().max() > 1e-2
 
 
@@ -54,13 +61,13 @@ def test_strength_one_is_conditional_and_strength_zero_unconditional():
 def test_guidance_goes_on_in_a_straight_line(strength):
     denoiser, x = network_denoiser(), noisy()
     free, way = denoiser(x, 0.7), denoiser(x, 0.7, label=LABEL) - denoiser(x, 0.7)
-    torch.testing.assert_close(Guided(denoiser, strength)(x, 0.7, label=LABEL), free + strength * way)
+    torch.testing.assert_close(ClassifierFreeGuidance(denoiser, strength)(x, 0.7, label=LABEL), free + strength * way)
 
 
 @pytest.mark.parametrize("strength", [0, 1, 3.0])
 def test_without_a_label_guidance_is_the_unconditional_denoiser_at_its_cost(strength):
     counted, x = Counted(network_denoiser()), noisy()
-    guided = Guided(counted, strength)
+    guided = ClassifierFreeGuidance(counted, strength)
     assert torch.equal(guided(x, 0.7), counted.denoiser(x, 0.7)) and counted.calls == 1
     guided(x, 0.7, label=LABEL)
     assert counted.calls == 3
@@ -68,7 +75,7 @@ def test_without_a_label_guidance_is_the_unconditional_denoiser_at_its_cost(stre
 
 def test_a_negative_strength_is_an_error():
     with pytest.raises(ValueError, match=r"at least 0 \(1: conditional, 0: unconditional\), got -0.5"):
-        Guided(gaussian, -0.5)
+        ClassifierFreeGuidance(gaussian, -0.5)
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.5, 1.0, 2.5])
@@ -79,12 +86,12 @@ def test_guided_samples_of_gaussian_classes_are_those_of_a_gaussian_further_on(s
     def closed_form(x, sigma, label=None):
         return gaussian(x, sigma, mean=further)
 
-    images = sample(Guided(gaussian, strength), noisy(), steps=8, label=LABEL)
+    images = sample(ClassifierFreeGuidance(gaussian, strength), noisy(), steps=8, label=LABEL)
     torch.testing.assert_close(images, sample(closed_form, noisy(), steps=8), rtol=1e-4, atol=1e-4)
 
 
 def test_a_batch_s_images_keep_their_own_labels():
-    guided = Guided(network_denoiser(), 2.0)
+    guided = ClassifierFreeGuidance(network_denoiser(), 2.0)
     together, two = (sample(guided, noisy(), steps=3, label=LABEL, batch=batch) for batch in (3, 2))
     torch.testing.assert_close(together, two, rtol=1e-3, atol=1e-4)
     other = sample(guided, noisy(), steps=3, label=torch.tensor([0, 4, 8]))
@@ -97,7 +104,7 @@ def test_a_guided_denoiser_is_sampled_as_the_one_it_guides():
         return gaussian(x, sigma, label)
 
     one_step.sampling, one_step.strict = {"steps": 1, "solver": "euler"}, True
-    guided = Guided(one_step, 2.0)
+    guided = ClassifierFreeGuidance(one_step, 2.0)
     assert sample(guided, noisy(), label=LABEL, **guided.sampling).shape == noisy().shape
     with pytest.raises(ValueError, match="trained for one way of sampling"):
         sample(guided, noisy(), label=LABEL, steps=2)
@@ -113,7 +120,7 @@ def test_a_network_whose_labels_are_hidden_now_and_then_is_two_denoisers():
     denoiser = NetworkDenoiser(state.ema.eval(), EDM(p_mean=2.0))
     x, c = 20 * torch.randn(64, 1, 4, 4), torch.arange(2).repeat(32)
     with torch.no_grad():
-        found = {w: Guided(denoiser, w)(x, 20.0, label=c).mean((1, 2, 3)) for w in (0, 1, 2)}
+        found = {w: ClassifierFreeGuidance(denoiser, w)(x, 20.0, label=c).mean((1, 2, 3)) for w in (0, 1, 2)}
     for w, answers in found.items():
         means = torch.stack([answers[c == k].mean() for k in (0, 1)])
         assert means.tolist() == pytest.approx((w * bright).tolist(), abs=0.15)

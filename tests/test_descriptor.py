@@ -11,7 +11,8 @@ from torch.testing import assert_close
 
 from helpers import paths
 from helpers.data import load, to_float
-from helpers.descriptor import (
+from helpers.measure.augmentations import EDITS, blur, edited_copies, warp
+from helpers.measure.descriptor import (
     SSCD,
     Descriptor,
     DescriptorSpec,
@@ -21,9 +22,8 @@ from helpers.descriptor import (
     train,
     training,
 )
-from helpers.edits import EDITS, blur, edited_copies, warp
-from helpers.scores import THRESHOLD, max_similarity, similarity
-from helpers.weights import weights_hash
+from helpers.measure.scores import THRESHOLD, max_similarity, similarity
+from helpers.zoo.weights import weights_hash
 
 SHIPPED = paths.ZOO / DescriptorSpec().file
 
@@ -133,7 +133,7 @@ def test_held_out_images_are_new_against_a_thousand(net, images):
 
 
 def test_missing_file_says_what_to_do(tmp_path):
-    with pytest.raises(FileNotFoundError, match="python -m helpers.descriptor train"):
+    with pytest.raises(FileNotFoundError, match="python -m helpers.zoo train"):
         load_descriptor(tmp_path / "none.safetensors")
 
 
@@ -141,7 +141,7 @@ def test_missing_file_says_what_to_do(tmp_path):
 def test_truncated_file_is_a_clear_error(tmp_path, size):
     path = tmp_path / SHIPPED.name
     path.write_bytes(SHIPPED.read_bytes()[:size])
-    with pytest.raises(ValueError, match="is damaged.*helpers.descriptor train") as error:
+    with pytest.raises(ValueError, match="is damaged.*helpers.zoo train") as error:
         load_descriptor(path)
     assert "\n" not in str(error.value)
 
@@ -220,7 +220,7 @@ def test_spec_names_its_file():
 
 def test_train_writes_a_file_that_says_what_it_holds(tmp_path, monkeypatch):
     few = load("fashion-mnist", "reserve")[:300]
-    monkeypatch.setattr("helpers.descriptor.load", lambda name, split: few)
+    monkeypatch.setattr("helpers.measure.descriptor.load", lambda name, split: few)
     spec = DescriptorSpec(width=8, steps=2, anchors=4)
     path = train(spec, tmp_path)
     with safe_open(path, "pt") as file:

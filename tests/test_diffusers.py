@@ -20,11 +20,12 @@ from diffusers import (
     UNet2DModel,
 )
 
+from helpers.denoiser import NetworkDenoiser
 from helpers.kernels import kernel
-from helpers.networks import UNet
-from helpers.objectives import EDM, NetworkDenoiser
+from helpers.models.networks import UNet
+from helpers.models.objectives import EDM
 from helpers.samplers import karras_sigmas, nfe, sample
-from helpers.specs import make_objective
+from helpers.zoo.spec import make_objective
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")      # diffusers calls numpy in its old way
 

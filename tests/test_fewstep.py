@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from helpers.closed_form import GaussianDenoiser
-from helpers.fewstep import Consistency, Distillation
-from helpers.networks import UNet
-from helpers.objectives import NetworkDenoiser
+from helpers.denoiser import NetworkDenoiser
+from helpers.models.fewstep import Consistency, Distillation
+from helpers.models.networks import UNet
 from helpers.samplers import karras_sigmas, sample, trajectory
-from helpers.specs import make_objective
+from helpers.zoo.spec import make_objective
 
 SHAPE = (1, 4, 4)
 MEAN, LAM = 0.2, 0.3

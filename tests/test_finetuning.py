@@ -6,13 +6,13 @@ from itertools import product
 import pytest
 import torch
 
-from helpers import zoo
-from helpers.finetuning import DEPTHS, MODES, PLANS, Run, finetuned, finetuning_models, pretrained, runs
-from helpers.networks import SelfAttention
-from helpers.partial import restrict
-from helpers.profiles import PROFILES, SMOKE, all_models, chapter_models
-from helpers.specs import build
-from helpers.zoo import training_images
+from helpers.chapters.finetuning import DEPTHS, MODES, PLANS, Run, finetuned, finetuning_models, pretrained, runs
+from helpers.chapters.profiles import PROFILES, SMOKE, all_models, chapter_models
+from helpers.models.networks import SelfAttention
+from helpers.models.trainable import restrict
+from helpers.zoo import store as zoo
+from helpers.zoo.spec import build
+from helpers.zoo.store import training_images
 
 NAMES = sorted(PROFILES)
 

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from helpers.closed_form import GaussianDenoiser
-from helpers.gaussian_posterior import gaussian_posterior
+from helpers.closed_form import GaussianDenoiser, gaussian_posterior
 from helpers.operators import Pool, box
 from helpers.samplers import sample
 

@@ -8,8 +8,8 @@ from torch import nn
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 from torch.nn import functional as F
 
-from helpers.generators import GAN, VAE, Generator, GeneratorPair, latent_of
-from helpers.objectives import NetworkDenoiser
+from helpers.denoiser import NetworkDenoiser
+from helpers.models.gan_vae import GAN, VAE, Generator, GeneratorPair, latent_of
 from helpers.samplers import sample
 
 SHAPE = (1, 8, 8)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from helpers.geometry import agreement_over_triples, cell_agreement, cell_null, cells, plane
+from helpers.measure.noise_planes import agreement_over_triples, cell_agreement, cell_null, cells, plane
 
 SHAPE = (1, 28, 28)
 

@@ -10,7 +10,7 @@ from azula.guidance import DPSSampler, MMPSDenoiser
 from azula.noise import VPSchedule
 
 from helpers.closed_form import EmpiricalDenoiser, GaussianDenoiser
-from helpers.inverse import DPS, Borrowed, MomentMatching, conjugate_gradients
+from helpers.guidance import DPS, Borrowed, MomentMatching, conjugate_gradients
 from helpers.operators import Mask, Pool, gaussian_blur
 from helpers.samplers import SOLVERS, sample
 

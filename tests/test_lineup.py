@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from helpers.closed_form import GaussianDenoiser
-from helpers.lineup import Lineup, across, mean_over_pairs, within
+from helpers.measure.comparison import Lineup, across, mean_over_pairs, within
+from helpers.measure.scores import THRESHOLD, wilson
 from helpers.samplers import sample
-from helpers.scores import THRESHOLD, wilson
 
 SHAPE = (1, 28, 28)
 

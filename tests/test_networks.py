@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from helpers.networks import SelfAttention, UNet, fourier_features
+from helpers.models.networks import SelfAttention, UNet, fourier_features
 
 
 def awake(network):

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from helpers.closed_form import GaussianDenoiser
+from helpers.denoiser import denoising_error
 from helpers.kernels import kernel
-from helpers.objectives import EDM, KernelObjective, denoising_error
-from helpers.specs import make_objective
+from helpers.models.objectives import EDM, KernelObjective
+from helpers.zoo.spec import make_objective
 
 SHAPE, VARIANCE = (1, 4, 4), 0.3
 KERNEL_OBJECTIVES = ("vp", "sub-vp", "ve", "flow", "ddpm")

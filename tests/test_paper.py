@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from helpers import paper
+from helpers.report import paper
 
 
 def test_every_curve_has_a_value_for_every_size():

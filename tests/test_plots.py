@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 
-from helpers import plots
-from helpers.scores import wilson
+from helpers.measure.scores import wilson
+from helpers.report import plots
 
 SIZES = (16, 64, 256)
 SCORES = [wilson(v, 100) for v in (0.1, 0.5, 0.9)]

@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from helpers.data import to_float
-from helpers.residuals import residual_null, residual_share, residual_similarity
+from helpers.measure.residuals import residual_null, residual_share, residual_similarity
 
 SHAPE = (400, 1, 8, 8)
 

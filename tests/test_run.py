@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers import notebook as chapter
 from helpers import run
+from helpers.report import notebook as chapter
 
 HEADER = """---
 kernelspec:
@@ -34,7 +34,7 @@ fast = True
 """
 BODY = """```{code-cell} ipython3
 import os
-from helpers.claims import Report
+from helpers.report.claims import Report
 report = Report(7, profile=profile, seed=seed)
 report.measure("seed", seed)
 print(os.environ["TQDM_DISABLE"], end=" ")

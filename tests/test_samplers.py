@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from helpers.closed_form import GaussianDenoiser
-from helpers.fewstep import Consistency, Distillation
-from helpers.networks import UNet
-from helpers.objectives import EDM, NetworkDenoiser
-from helpers.samplers import SOLVERS, Counted, karras_sigmas, nfe, sample, trajectory
+from helpers.denoiser import Counted, NetworkDenoiser
+from helpers.models.fewstep import Consistency, Distillation
+from helpers.models.networks import UNet
+from helpers.models.objectives import EDM
+from helpers.samplers import SOLVERS, karras_sigmas, nfe, sample, trajectory
 
 STOCHASTIC = [name for name, solver in SOLVERS.items() if solver.stochastic]
 FIXED = [name for name, solver in SOLVERS.items() if solver.evaluations is not None]

@@ -8,10 +8,10 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from helpers import score_plots
-from helpers.plots import GRAY
-from helpers.scores import Score, wilson
-from helpers.system_plots import COLORS, MARKERS
+from helpers.measure.scores import Score, wilson
+from helpers.report import score_plots
+from helpers.report.plots import GRAY
+from helpers.report.system_plots import COLORS, MARKERS
 
 LOW, HALF, MOST = (wilson(value, 100) for value in (0.1, 0.5, 0.9))
 BEYOND = Score(2.5, -0.75, 4.0, 2)                             # an error, or a cosine: not a share

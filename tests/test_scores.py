@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from helpers.scores import (
+from helpers.measure.scores import (
     Calibration,
     Score,
     bootstrap_mean,

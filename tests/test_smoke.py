@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from helpers import paths
-from helpers.claims import chapter_file
-from helpers.profiles import SMOKE, chapter_models
+from helpers.chapters.profiles import SMOKE, chapter_models
+from helpers.report.claims import chapter_file
 
 # Python reads this file at every start, also in the notebook's kernel: any connection that leaves the machine fails.
 NO_NETWORK = """

@@ -9,13 +9,13 @@ import torch
 from safetensors import safe_open
 
 from helpers import paths
-from helpers.classifier import Classifier
-from helpers.generators import GeneratorPair
+from helpers.chapters.profiles import PROFILES, all_models, chapter_models
 from helpers.kernels import kernel
-from helpers.objectives import EDM
-from helpers.profiles import PROFILES, all_models, chapter_models
-from helpers.specs import NETWORKS, OBJECTIVES, ModelSpec, build, make_objective
-from helpers.training import Recipe
+from helpers.models.classifier import Classifier
+from helpers.models.gan_vae import GeneratorPair
+from helpers.models.objectives import EDM
+from helpers.models.training import Recipe
+from helpers.zoo.spec import NETWORKS, OBJECTIVES, ModelSpec, build, make_objective
 
 SPEC = ModelSpec(subset_size=16, options=(("multipliers", (1, 2)), ("width", 8)), recipe=Recipe(steps=3, batch=4))
 replace = dataclasses.replace

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 
-from helpers import paper, system_plots
-from helpers.scores import wilson
+from helpers.measure.scores import wilson
+from helpers.report import paper, system_plots
 
 HALF, MOST = wilson(0.5, 100), wilson(0.9, 100)
 

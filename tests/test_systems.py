@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 
-from helpers.objectives import NetworkDenoiser
-from helpers.profiles import PROFILES, all_models, chapter_models, inverse_models
-from helpers.specs import build, make_objective
-from helpers.systems import systems
+from helpers.chapters.profiles import PROFILES, all_models, chapter_models, inverse_models
+from helpers.chapters.systems import systems
+from helpers.denoiser import NetworkDenoiser
+from helpers.zoo.spec import build, make_objective
 
 
 @pytest.fixture(params=["laptop", "smoke", "paper"])

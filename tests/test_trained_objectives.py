@@ -7,13 +7,13 @@ worst of three seeds, and the untrained network misses it.
 import pytest
 import torch
 
-from helpers.architectures import MLP
 from helpers.closed_form import GaussianDenoiser
-from helpers.generators import GeneratorPair
-from helpers.objectives import NetworkDenoiser
+from helpers.denoiser import NetworkDenoiser
+from helpers.models.architectures import MLP
+from helpers.models.gan_vae import GeneratorPair
+from helpers.models.training import Recipe, State, train
 from helpers.samplers import sample
-from helpers.specs import make_objective
-from helpers.training import Recipe, State, train
+from helpers.zoo.spec import make_objective
 
 SHAPE, SEED = (1, 4, 4), 0
 TOP, REST = (0.4, 0.3), 0.003                   # variance along a ramp from left to right, from top to bottom; and elsewhere

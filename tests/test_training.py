@@ -10,10 +10,10 @@ import time
 import pytest
 import torch
 
-from helpers.architectures import MLP, ResidualCNN, UViT
-from helpers.networks import UNet
-from helpers.objectives import EDM
-from helpers.training import Recipe, State, hide, train, update_ema
+from helpers.models.architectures import MLP, ResidualCNN, UViT
+from helpers.models.networks import UNet
+from helpers.models.objectives import EDM
+from helpers.models.training import Recipe, State, hide, train, update_ema
 
 RECIPE = Recipe(steps=12, batch=8, warmup=3, muon=0.02)
 CONDITIONAL = {

@@ -2,9 +2,9 @@
 
 import pytest
 
-from helpers.claims import Report
-from helpers.scores import Score
-from helpers.verdicts import Judge
+from helpers.measure.scores import Score
+from helpers.report.claims import Report
+from helpers.report.verdicts import Judge
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from helpers.weights import read_weights, weights_hash, write_weights
+from helpers.zoo.weights import read_weights, weights_hash, write_weights
 
 
 def network():

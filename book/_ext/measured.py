@@ -18,8 +18,8 @@ from sphinx import addnodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from helpers import claims, tables
 from helpers.paths import RESULTS
+from helpers.report import claims, tables
 from helpers.run import chapters
 
 logger = logging.getLogger(__name__)

@@ -7,12 +7,13 @@ import time
 
 import torch
 
-from helpers.networks import UNet
+from helpers.chapters.profiles import LAPTOP
+from helpers.denoiser import NetworkDenoiser
+from helpers.models.networks import UNet
+from helpers.models.objectives import EDM
+from helpers.models.training import State, train
 from helpers.noise import initial_noise
-from helpers.objectives import EDM, NetworkDenoiser
-from helpers.profiles import LAPTOP
 from helpers.samplers import nfe, sample
-from helpers.training import State, train
 
 SECONDS = 5.0
 

@@ -1,0 +1,1 @@
+"""What each chapter of the book needs: sizes and models."""

@@ -1,0 +1,151 @@
+"""Systems: the generative models that chapter 1 compares, each of them different from one U-Net in one thing.
+
+Every system learns from the same images and is sampled from the same noises. The reference is the small U-Net with the
+EDM objective; a *seed* differs in initial weights and order of the data, an *architecture* in the network, a *kernel* or
+*procedure* in the objective, and what is *not diffusion* in nearly everything. Solvers need no training: any of these
+systems takes them. Used in chapter 1, and by `profiles.py` to know what the zoo must hold.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from helpers.models.training import Recipe
+from helpers.zoo.spec import ModelSpec
+
+Options = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class System:
+    """One row of the matrix.
+
+    label     what the figures call it
+    axis      what it varies: reference, training, architecture, kernel, procedure, not diffusion
+    spec      its trained model
+    """
+
+    label: str
+    axis: str
+    spec: ModelSpec
+
+    @property
+    def diffusion(self) -> bool:
+        """Whether it is a diffusion model: all but GAN and VAE."""
+        return self.axis != "not diffusion"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What `systems` must know of a profile beyond its U-Nets: keyword arguments of networks, and recipes.
+
+    consistency, tuning   consistency training from nothing, and from the reference U-Net
+    rounds                steps of the student in each round of distillation, falling
+    """
+
+    cnn: Options
+    uvit: Options
+    mlp: Options
+    pair: Options
+    consistency: Recipe
+    tuning: Recipe
+    rounds: tuple[int, ...]
+    distillation: Recipe
+    gan: Recipe
+    vae: Recipe
+
+
+SIZES = {
+    "laptop": Sizes(
+        cnn={"width": 32, "blocks": 6}, uvit={"dim": 96, "depth": 3, "heads": 3}, mlp={"width": 512}, pair={"width": 16},
+        consistency=Recipe(steps=6000, batch=128, rate=3e-3, muon=0.02),
+        tuning=Recipe(steps=3000, batch=128, rate=1e-3, muon=0.01), rounds=(32, 16, 8, 4),
+        distillation=Recipe(steps=1000, batch=128, rate=1e-3, muon=0.005, warmup=100),
+        gan=Recipe(steps=6000, batch=64, rate=1e-3, beta1=0.0, bf16=False), vae=Recipe(steps=6000, batch=128, rate=2e-3)),
+    "smoke": Sizes(
+        cnn={"width": 8, "blocks": 2}, uvit={"dim": 16, "depth": 1, "heads": 2}, mlp={"width": 32}, pair={"width": 4},
+        consistency=Recipe(steps=8, batch=8, warmup=2, muon=0.02), tuning=Recipe(steps=4, batch=8, warmup=2, muon=0.01),
+        rounds=(8, 4),
+        distillation=Recipe(steps=4, batch=8, warmup=2, muon=0.005), gan=Recipe(steps=4, batch=8, beta1=0.0, bf16=False),
+        vae=Recipe(steps=4, batch=8)),
+    # Never run by us. Networks of about the size of the paper's checkpoints; batch and steps as its Fig. 2.
+    "paper": Sizes(
+        cnn={"image_channels": 3, "width": 128, "blocks": 16, "patch": 1},
+        uvit={"image_channels": 3, "size": 32, "patch": 2, "dim": 512, "depth": 6, "heads": 8},
+        mlp={"image_channels": 3, "size": 32, "width": 2048}, pair={"image_channels": 3, "size": 32, "width": 64},
+        consistency=Recipe(steps=400_000, batch=128, rate=1e-4, warmup=10_000, beta2=0.999, ema=0.05),
+        tuning=Recipe(steps=50_000, batch=128, rate=1e-4, warmup=1000, beta2=0.999, ema=0.05), rounds=(32, 16, 8, 4),
+        distillation=Recipe(steps=50_000, batch=128, rate=1e-4, warmup=1000, beta2=0.999, ema=0.05),
+        gan=Recipe(steps=400_000, batch=128, rate=2e-4, beta1=0.0, bf16=False), vae=Recipe(steps=200_000, batch=128)),
+}
+
+
+def systems(profile) -> dict[str, System]:
+    """Every trained system of a profile by a short name; parents stand before what starts from them."""
+    sizes, (small, large), n = SIZES[profile.name], profile.widths, profile.sizes[-1]
+    base, other = (profile.model(small, n, seed) for seed in profile.seeds)
+    found = {"unet": System("U-Net", "reference", base),
+             "unet-seed": System("U-Net, other seed", "training", other),
+             "unet-wide": System("U-Net, wide", "architecture", profile.model(large, n))}
+    found |= _training(base) | _architectures(base, sizes, profile.seeds) | _kernels(base, other)
+    return found | _procedures(base, sizes, profile) | _not_diffusion(base, sizes, profile.seeds)
+
+
+def _training(base: ModelSpec) -> dict[str, System]:
+    """One ingredient of a training run at a time: where the weights start, the order of the data, the optimizer."""
+    order = replace(base, recipe=replace(base.recipe, seed=2), initial_seed=base.recipe.seed)
+    weights = replace(base, initial_seed=2)
+    label, muon = ("Adam", 0.0) if base.recipe.muon else ("Muon", 0.02)
+    optimizer = replace(base, recipe=replace(base.recipe, muon=muon))
+    return {"unet-order": System("U-Net, other order", "training", order),
+            "unet-init": System("U-Net, other start", "training", weights),
+            "unet-optimizer": System(f"U-Net, {label}", "training", optimizer)}
+
+
+def _architectures(base: ModelSpec, sizes: Sizes, seeds: tuple[int, int]) -> dict[str, System]:
+    """The EDM objective on other networks; two seeds where a family needs a pair of its own."""
+    def spec(network: str, options: Options, seed: int) -> ModelSpec:
+        return replace(base, network=network, options=tuple(sorted(options.items())),
+                       recipe=replace(base.recipe, seed=seed))
+
+    return {"cnn": System("plain CNN", "architecture", spec("cnn", sizes.cnn, seeds[0])),
+            "cnn-seed": System("plain CNN, other seed", "training", spec("cnn", sizes.cnn, seeds[1])),
+            "uvit": System("U-ViT", "architecture", spec("uvit", sizes.uvit, seeds[0])),
+            "uvit-seed": System("U-ViT, other seed", "training", spec("uvit", sizes.uvit, seeds[1])),
+            "mlp": System("MLP", "architecture", spec("mlp", sizes.mlp, seeds[0]))}
+
+
+def _kernels(base: ModelSpec, other: ModelSpec) -> dict[str, System]:
+    """The reference network, trained in another kernel's coordinates and with its weighting; VP with the other seed, too."""
+    labels = {"vp": "VP (score SDE)", "sub-vp": "sub-VP", "ve": "VE", "flow": "flow matching"}
+    found = {name: System(label, "kernel", replace(base, objective=name, objective_options=()))
+             for name, label in labels.items()}
+    again = replace(other, objective="vp", objective_options=())
+    return found | {"vp-seed": System("VP, other seed", "training", again)}
+
+
+def _procedures(base: ModelSpec, sizes: Sizes, profile) -> dict[str, System]:
+    """Other ways to train the reference network; each round of distillation starts from the one before."""
+    multistage = replace(base, network="multistage")
+    found = {"ddpm": System("DDPM", "procedure", replace(base, objective="ddpm", objective_options=())),
+             "multistage": System("multistage", "procedure", multistage)}
+    parent = base
+    for steps in sizes.rounds:
+        parent = replace(base, objective="distillation", objective_options=(("base", 2 * sizes.rounds[0]), ("steps", steps)),
+                         recipe=replace(sizes.distillation, seed=base.recipe.seed), init_from=parent.key)
+        found[f"distilled-{steps}"] = System(f"distilled, {steps} steps", "procedure", parent)
+    consistency = replace(base, objective="consistency", objective_options=(), recipe=sizes.consistency)
+    tuned = replace(consistency, objective_options=(("first", 20),), recipe=sizes.tuning, init_from=base.key)
+    return found | {"consistency": System("consistency training", "procedure", consistency),
+                    "tuned": System("consistency tuning", "procedure", tuned)}
+
+
+def _not_diffusion(base: ModelSpec, sizes: Sizes, seeds: tuple[int, int]) -> dict[str, System]:
+    """Two seeds of a GAN and of a VAE, on the same latent."""
+    def spec(name: str, recipe: Recipe, seed: int) -> ModelSpec:
+        outputs = {"gan": {"outputs": 1}, "vae": {"outputs": 64}}[name]
+        return replace(base, network="pair", options=tuple(sorted({**sizes.pair, **outputs}.items())), objective=name,
+                       objective_options=(), recipe=replace(recipe, seed=seed))
+
+    return {f"{name}{suffix}": System(label + word, "not diffusion", spec(name, recipe, seed))
+            for name, label, recipe in (("gan", "GAN", sizes.gan), ("vae", "VAE", sizes.vae))
+            for seed, suffix, word in zip(seeds, ("", "-seed"), ("", ", other seed"))}

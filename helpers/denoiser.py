@@ -1,0 +1,132 @@
+"""Denoisers: what the whole book is about.
+
+A **denoiser** estimates a clean image from a noisy one, D(x, sigma) ~ E[x0 | x] for x = x0 + sigma eps. Any callable
+D(x, sigma, label=None) -> x0_hat is one: a trained network, a closed form, a model that is guided by a measurement. The
+classes here add what a sampler would like to know of it:
+
+    sampling   the arguments of `sample` that suit how it was trained; {} if any do
+    strict     whether others do not suit at all, as for a network that was trained to take one step
+    classes    how many classes it tells apart; 0 if it was trained without labels, None if nobody knows
+
+A denoiser that asks another one (to count its calls, to guide it, to turn its noise) is a `Wrapper`: it has the other's
+traits unless it says otherwise, so that they are never lost on the way. Used by every chapter.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+DenoiserLike = Callable[..., Tensor]              # D(x, sigma, label=None) -> x0_hat
+Sigma = float | Tensor
+
+
+class Denoiser(nn.Module):
+    """D(x, sigma, label=None) -> x0_hat: x (B, C, H, W), sigma a number or (B,), label (B,) or None.
+
+    A module, so that `.to(device)` moves what it knows: weights, or the images of a closed form.
+    """
+
+    sampling: Mapping[str, object] = {}
+    strict: bool = False
+    classes: int | None = None
+
+    def forward(self, x: Tensor, sigma: Sigma, label: Tensor | None = None) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__} does not say how it denoises")
+
+
+class Wrapper(Denoiser):
+    """A denoiser that asks another one, and has its traits: `sampling`, `strict`, `classes`.
+
+    denoiser   any callable D(x, sigma, label=None); a bare function has no traits, and gets the defaults
+    """
+
+    def __init__(self, denoiser: DenoiserLike):
+        super().__init__()
+        self.denoiser = denoiser
+        self.sampling = dict(getattr(denoiser, "sampling", {}))
+        self.strict = getattr(denoiser, "strict", False)
+        self.classes = getattr(denoiser, "classes", None)
+
+    def forward(self, x: Tensor, sigma: Sigma, label: Tensor | None = None) -> Tensor:
+        return self.denoiser(x, sigma, label=label)
+
+
+class Counted(Wrapper):
+    """D itself, counting its calls, one a batch: how to know the NFE of an adaptive solver."""
+
+    def __init__(self, denoiser: DenoiserLike):
+        super().__init__(denoiser)
+        self.calls = 0
+
+    def forward(self, x: Tensor, sigma: Sigma, label: Tensor | None = None) -> Tensor:
+        self.calls += 1
+        return self.denoiser(x, sigma, label=label)
+
+
+class Labeled(Wrapper):
+    """D(x, sigma, c) with the labels c (n,) fixed: an unconditional denoiser of n images that are sampled together."""
+
+    def __init__(self, denoiser: DenoiserLike, label: Tensor):
+        super().__init__(denoiser)
+        self.label, self.sampling = label, self.sampling | {"batch": None}
+
+    def forward(self, x: Tensor, sigma: Sigma, label: Tensor | None = None) -> Tensor:
+        return self.denoiser(x, sigma, label=self.label if label is None else label)
+
+
+class NetworkDenoiser(Denoiser):
+    """A trained network with the preconditioning of its objective (`models/objectives.py`).
+
+    It computes in the network's own type and answers in that of x, so that noise of any floating type works. ValueError
+    for a label if the network was trained without any.
+    """
+
+    FLOOR = 1e-6                          # stands for sigma = 0, where D(x, 0) = x: the network is asked for ln sigma
+
+    def __init__(self, network: nn.Module, objective):
+        super().__init__()
+        self.network, self.objective = network, objective
+        self.sampling, self.strict = dict(objective.sampling), getattr(objective, "strict", False)
+        self.classes = getattr(network, "classes", None)
+
+    def forward(self, x: Tensor, sigma: Sigma, label: Tensor | None = None) -> Tensor:
+        if label is not None and self.classes == 0:
+            raise ValueError("this denoiser was trained without classes: leave label out")
+        weight = next((p for p in self.network.parameters() if p.is_floating_point()), x) \
+            if isinstance(self.network, nn.Module) else x.float()
+        inner = x.to(weight.dtype)
+        sigma = broadcast_sigma(sigma, inner).clamp_min(self.FLOOR)
+        return self.objective.denoise(self.network, inner, sigma, label).to(x.dtype)
+
+
+def broadcast_sigma(sigma: Sigma, x: Tensor) -> Tensor:
+    """sigma, a number or (B,), as (B,) on x's device in x's type. ValueError for another length.
+
+    A number is filled in on the device: nothing is copied there, and nobody waits.
+    """
+    if not isinstance(sigma, Tensor):
+        return torch.full((len(x),), float(sigma), dtype=x.dtype, device=x.device)
+    if sigma.ndim > 1 or (sigma.ndim == 1 and len(sigma) not in (1, len(x))):
+        raise ValueError(f"sigma is one number or one an image: {tuple(sigma.shape)} does not fit {len(x)} images")
+    return sigma.to(x.device, x.dtype).expand(len(x))
+
+
+@torch.no_grad()
+def denoising_error(denoiser: DenoiserLike, x0: Tensor, sigmas: Sequence[float], seed: int = 0, batch: int = 512,
+                    label: Tensor | None = None) -> Tensor:
+    """Mean squared denoising error per pixel, E|D(x0 + sigma eps, sigma) - x0|^2 / d, for each sigma: (len(sigmas),).
+
+    x0 (n, C, H, W) in [-1, 1], label (n,) or None. The noise depends on the seed alone, so that two denoisers, and two
+    sets of equal size, see the same. On images that no model has seen it is the held-out error.
+    """
+    errors = []
+    labels = [None] * len(x0.split(batch)) if label is None else label.split(batch)
+    for sigma in sigmas:
+        generator, total = torch.Generator().manual_seed(seed), 0.0
+        for part, c in zip(x0.split(batch), labels):
+            eps = torch.randn(part.shape, generator=generator).to(part.device)
+            told = {} if c is None else {"label": c}
+            total = total + ((denoiser(part + sigma * eps, sigma, **told) - part) ** 2).sum()
+        errors.append(total / x0.numel())
+    return torch.stack(errors)

@@ -1,0 +1,251 @@
+"""Scores: do two images agree, is an image new, and how sure are we?
+
+With S the copy-detection descriptor (`descriptor.py`; unit vectors) and M(x1, x2) = <S(x1), S(x2)>, the paper defines
+
+    RP  = P( M(x1, x2) > t )              reproducibility: x1, x2 from the same noise by two models
+    GL  = 1 - P( max_i M(x, y_i) > t )    generalization: x a sample, y_i all training images of its model
+    MAE = P( mean |x1 - x2| < 15 )        pixels on [0, 255]
+
+each an empirical fraction over noises, with t = 0.6 for SSCD. A fraction over n noises comes with Wilson's interval, a
+mean over several pairs of models with a bootstrap over pairs and noises, both at 95 %. How large RP is by chance is
+`rp_null`'s answer; what t means is `Calibration`'s: how often strangers, held-out images and edited copies pass for
+copies. Used by every chapter that compares images.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from helpers.closed_form import nearest_images
+from helpers.data import load, to_float, to_uint8
+from helpers.measure.augmentations import EDITS
+from helpers.measure.descriptor import describe, load_descriptor
+
+# The smallest t on a grid of 0.01 at which >= 95 % of the held-out images count as new against the whole pool (2^15),
+# <= 0.1 % of unrelated pairs count as copies, and >= 95 % of each kind of edited copy are found. The rule was written
+# down before any RP was seen; `Calibration.choose_threshold` is this rule.
+THRESHOLD = 0.88
+SSCD_THRESHOLD = 0.6                       # the paper's, for the published descriptor
+
+
+@dataclass(frozen=True)
+class Score:
+    """An estimate with its 95 % interval [low, high], from n independent draws."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+def wilson(fraction: float, n: int, z: float = 1.959964) -> Score:
+    """Wilson's (1927) interval: all p with |fraction - p| <= z sqrt(p (1 - p) / n); never empty, always in [0, 1]."""
+    if n < 1 or not 0 <= fraction <= 1:
+        raise ValueError(f"a proportion needs n >= 1 and a fraction in [0, 1], got n = {n}, fraction = {fraction}")
+    center = (fraction + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * (fraction * (1 - fraction) / n + z**2 / (4 * n**2)) ** 0.5
+    return Score(fraction, min(max(center - half, 0.0), fraction), max(min(center + half, 1.0), fraction), n)
+
+
+def _proportion(hits: Tensor) -> Score:
+    return wilson(hits.double().mean().item(), len(hits))
+
+
+def _check_features(f1: Tensor, f2: Tensor, paired: bool) -> None:
+    if f1.ndim != 2 or f2.ndim != 2 or f1.shape[1] != f2.shape[1]:
+        raise ValueError(f"descriptors must be (n, d) with equal d, got {tuple(f1.shape)} and {tuple(f2.shape)}")
+    if paired and len(f1) != len(f2):
+        raise ValueError(f"paired scores need as many descriptors on both sides, got {len(f1)} and {len(f2)}")
+    if not len(f1) or not len(f2):
+        raise ValueError("no descriptors to compare: one side is empty")
+    if not (f1.isfinite().all() and f2.isfinite().all()):
+        raise ValueError("descriptors hold NaN or infinity: the sampler that made the images has failed")
+
+
+# Reproducibility
+
+SHIFTS = (1, 2, 3, 5, 8, 13, 21, 34)    # any set will do: noises are independent, so their order means nothing
+
+
+def similarity(f1: Tensor, f2: Tensor) -> Tensor:
+    """M_i = <f1_i, f2_i> / (|f1_i| |f2_i|): descriptors (n, d), (n, d) -> (n,). ValueError if they do not pair."""
+    _check_features(f1, f2, paired=True)
+    return torch.cosine_similarity(f1, f2, dim=1)
+
+
+def rp_score(f1: Tensor, f2: Tensor, threshold: float = THRESHOLD) -> Score:
+    """RP = P( M(x1, x2) > t ), strictly; descriptors (n, d) of two models' images from the same n noises."""
+    return _proportion(similarity(f1, f2) > threshold)
+
+
+def rp_curve(f1: Tensor, f2: Tensor, thresholds: Tensor) -> Tensor:
+    """RP at every threshold: descriptors (n, d), (n, d), thresholds (T,) -> (T,) float64."""
+    return exceedance(similarity(f1, f2), thresholds)
+
+
+def exceedance(values: Tensor, thresholds: Tensor) -> Tensor:
+    """P( value > t ) for every t: values of any shape, thresholds (T,) -> (T,) float64, falling in t."""
+    ordered = values.flatten().sort().values
+    below = torch.searchsorted(ordered, thresholds.to(ordered), right=True)                         # values <= t
+    return 1 - below.double() / len(ordered)
+
+
+def null_similarity(f1: Tensor, f2: Tensor, shifts: Sequence[int] = SHIFTS) -> Tensor:
+    """M between the images of *different* noises, i and i + k (cyclic), for every shift k -> (shifts, n).
+
+    Shifts that are multiples of n would pair a noise with itself and are left out; n >= 2, else ValueError.
+    """
+    usable = [k for k in shifts if k % max(len(f2), 1)]
+    if not usable:
+        raise ValueError(f"the null needs two noises and a shift that is no multiple of n, got n = {len(f2)}")
+    return torch.stack([similarity(f1, f2.roll(-k, dims=0)) for k in usable])
+
+
+def rp_null(f1: Tensor, f2: Tensor, threshold: float = THRESHOLD, shifts: Sequence[int] = SHIFTS) -> Score:
+    """The RP of chance: the same two models, different noises, averaged over cyclic shifts.
+
+    The interval counts n // 2 pairs however many shifts there are. A pair consumes two noises, and with h(i, j) the
+    indicator of pair (i, j), the variance of such an average is at most 2 Var(h) / n to leading order (Hoeffding 1948).
+    """
+    value = (null_similarity(f1, f2, shifts) > threshold).double().mean().item()
+    return wilson(value, len(f1) // 2)
+
+
+def roc_auc(paired: Tensor, null: Tensor) -> float:
+    """P( M_paired > M_null ) + P( equal ) / 2: how well pairs stand out, without a threshold. 0.5 is chance."""
+    if not paired.numel() or not null.numel():
+        raise ValueError("roc_auc needs at least one paired and one null similarity")
+    ordered, values = null.flatten().sort().values, paired.flatten()
+    below = torch.searchsorted(ordered, values) + torch.searchsorted(ordered, values, right=True)
+    return (below.double().mean() / (2 * len(ordered))).item()
+
+
+# Generalization and memorization
+
+
+def max_similarity(features: Tensor, train_features: Tensor, chunk: int = 4096) -> tuple[Tensor, Tensor]:
+    """max_i M(x, y_i) and its i: unit descriptors (n, d), (N, d) -> (n,), (n,). The first i among equals."""
+    _check_features(features, train_features, paired=False)
+    values = features.new_full((len(features),), -torch.inf)
+    index = torch.zeros(len(features), dtype=torch.long, device=features.device)
+    for start in range(0, len(train_features), chunk):
+        best, where = (features @ train_features[start:start + chunk].T).max(dim=1)
+        index = torch.where(best > values, where + start, index)
+        values = torch.maximum(best, values)
+    return values, index
+
+
+def twins(features: Tensor, chunk: int = 2048) -> tuple[Tensor, Tensor]:
+    """The nearest *other* image of a set: unit descriptors (N, d) -> max_{j != i} M(y_i, y_j) (N,) and its j (N,)."""
+    _check_features(features, features, paired=True)
+    found = []
+    for start in range(0, len(features), chunk):
+        part = features[start:start + chunk] @ features.T                                           # (chunk, N)
+        part[torch.arange(len(part)), start + torch.arange(len(part))] = -torch.inf
+        found.append(part.max(dim=1))
+    return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
+
+
+def gl_score(features: Tensor, train_features: Tensor, threshold: float = THRESHOLD) -> Score:
+    """GL = 1 - P( max_i M(x, y_i) > t ): unit descriptors of n samples (n, d), of all N training images (N, d)."""
+    return _proportion(max_similarity(features, train_features)[0] <= threshold)
+
+
+def memorized_fraction(images: Tensor, train_images: Tensor, ratio: float = 1 / 3) -> Score:
+    """P( d1 < ratio * d2 ), d1 <= d2 the distances in pixel space to the two nearest training images.
+
+    images (n, C, H, W), train_images (N, C, H, W), uint8 or in [-1, 1]. Yoon et al. 2023; 1/3 as in Gu et al. 2023 and
+    Bonnaire et al. 2025. Copies of an image that the training set holds twice (d1 ~ d2) escape it. ValueError if N < 2.
+    """
+    if len(train_images) < 2 or not len(images):
+        raise ValueError(f"the ratio test needs two training images and a sample: {len(train_images)}, {len(images)}")
+    x = to_float(images) if images.dtype == torch.uint8 else images
+    d, _ = nearest_images(x, train_images, k=2)                                                     # (n, 2)
+    return _proportion(d[:, 0] < ratio * d[:, 1])
+
+
+def _pixels(images: Tensor) -> Tensor:
+    if images.dtype == torch.uint8:
+        return images.double()
+    if not images.isfinite().all() or images.abs().amax() > 4:
+        raise ValueError("images must be uint8, or finite floats in [-1, 1]")
+    return to_uint8(images).double()
+
+
+def mae_score(x1: Tensor, x2: Tensor, threshold: float = 15.0) -> Score:
+    """P( mean |x1 - x2| < 15 ) on [0, 255]: images (n, C, H, W), uint8, or in [-1, 1] and then quantized as for RP."""
+    if x1.shape != x2.shape or not x1.numel():
+        raise ValueError(f"mae_score needs two image sets of one shape, got {tuple(x1.shape)} and {tuple(x2.shape)}")
+    return _proportion((_pixels(x1) - _pixels(x2)).abs().flatten(1).mean(dim=1) < threshold)
+
+
+# Several pairs of models
+
+
+def bootstrap_mean(values: Tensor, generator: torch.Generator, draws: int = 2000) -> Score:
+    """The mean of values (k pairs of models, n noises) with a bootstrap over pairs *and* noises: 2.5 and 97.5 %.
+
+    Pairs of models share their noises, so both are resampled, whole rows and whole columns (Owen 2007). With few pairs
+    it is too narrow, by a factor of about sqrt((k - 1) / k) in the spread between pairs. Where all values agree it is
+    Wilson's for n.
+    """
+    if values.ndim != 2 or not values.numel():
+        raise ValueError(f"values must be (pairs, noises) and not empty, got {tuple(values.shape)}")
+    values, (k, n) = values.double(), values.shape
+    mean = values.mean().item()
+    if values.amin() == values.amax() and 0 <= mean <= 1:
+        return wilson(mean, n)
+    means = values.new_empty(draws)
+    for i in range(draws):
+        pairs, noises = torch.randint(k, (k,), generator=generator), torch.randint(n, (n,), generator=generator)
+        means[i] = values[pairs].mean(dim=0)[noises].mean()
+    low, high = means.quantile(means.new_tensor([0.025, 0.975])).tolist()
+    return Score(mean, low, high, n)
+
+
+# Calibration: what a threshold means
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Fractions over a grid of thresholds (T,), from images that no diffusion model has made.
+
+    unrelated   (T,)        random held-out image against random pool image: M > t, the null of RP
+    held_out    (sizes, T)  held-out images that count as new (max M <= t) against the first N of the pool: GL's ceiling
+    edited      name: (T,)  held-out images whose edited copy is found: M > t, the power (of the first 2,000 images)
+    """
+
+    thresholds: Tensor
+    unrelated: Tensor
+    sizes: tuple[int, ...]
+    held_out: Tensor
+    edited: dict[str, Tensor]
+
+    def choose_threshold(self, new: float = 0.95, null: float = 0.001, found: float = 0.95) -> float:
+        """The rule behind THRESHOLD: the smallest t that passes all three. ValueError if there is none."""
+        power = torch.stack(list(self.edited.values())).amin(dim=0)
+        passes = (self.held_out[-1] >= new) & (self.unrelated <= null) & (power >= found)
+        if not passes.any():
+            raise ValueError("no threshold passes: the descriptor cannot tell copies from look-alikes; train it longer")
+        return round(self.thresholds[passes][0].item(), 4)
+
+
+def calibration(net: nn.Module | None = None, n: int = 10_000, sizes: Sequence[int] = tuple(2**k for k in range(4, 16)),
+                thresholds: Tensor | None = None, seed: int = 0, dataset: str = "fashion-mnist") -> Calibration:
+    """Calibrate a descriptor (None: the shipped one) with the first n test images of a dataset against its pool."""
+    net = load_descriptor() if net is None else net
+    thresholds = torch.arange(50, 100, dtype=torch.double) / 100 if thresholds is None else thresholds
+    images, generator = load(dataset, "test").x0[:n], torch.Generator().manual_seed(seed)
+    f, pool = describe(images, net), describe(load(dataset, "pool").images[:max(sizes)], net)
+    strangers = torch.randint(len(pool), (100, len(f)), generator=generator)
+    unrelated = torch.stack([similarity(f, pool[index]) for index in strangers])                    # (100, n)
+    held_out = [1 - exceedance(max_similarity(f, pool[:size])[0], thresholds) for size in sizes]
+    some = images[:2000]
+    edited = {name: exceedance(similarity(f[:2000], describe(edit(some, generator), net)), thresholds)
+              for name, edit in EDITS.items()}
+    return Calibration(thresholds, exceedance(unrelated, thresholds), tuple(sizes), torch.stack(held_out), edited)

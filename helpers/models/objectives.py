@@ -1,0 +1,140 @@
+"""Objectives: what a network is trained to predict, and the denoiser that it becomes.
+
+A **denoiser** estimates the clean image from a noisy one, D(x, sigma) ~ E[x0 | x], for x = x0 + sigma * eps. An objective
+wraps a network so that it is one, and says what loss teaches it. The EDM objective (Karras et al. 2022, Sec. 5) keeps the
+network's input and target at unit variance for every sigma:
+
+    D(x, sigma) = c_skip(sigma) x + c_out(sigma) F(c_in(sigma) x, c_noise(sigma))
+    loss        = E_{ln sigma ~ N(p_mean, p_std^2)} [ lambda(sigma) |D(x0 + sigma eps, sigma) - x0|^2 ],  lambda = 1/c_out^2
+
+A network trained in a kernel's own coordinates, x_t = s_t x0 + s_t sigma_t eps, to predict the noise or the velocity becomes
+a denoiser by solving that prediction for x0: `KernelObjective`. Used by every chapter that trains.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from helpers.denoiser import broadcast_sigma
+from helpers.kernels import kernel
+
+
+@dataclass(frozen=True)
+class EDM:
+    """Karras et al. 2022, Table 1 (column "Ours") and Sec. 5.
+
+    sigma_data     standard deviation of the data, in [-1, 1]
+    p_mean, p_std  mean and standard deviation of ln sigma in training
+    stratified     draw the batch's noise levels from equal slices of their distribution: a lower-variance gradient with the
+                   same expectation
+    """
+
+    sigma_data: float = 0.5
+    p_mean: float = -1.2
+    p_std: float = 1.2
+    stratified: bool = False
+
+    @property
+    def sampling(self) -> dict[str, float]:
+        """Any solver on any noise levels: `sample`'s defaults are this objective's."""
+        return {}
+
+    def denoise(self, network: nn.Module, x: Tensor, sigma: Tensor | float, label: Tensor | None = None) -> Tensor:
+        """D(x, sigma, label): x (B, C, H, W), sigma a number or (B,) -> x0_hat (B, C, H, W), float32."""
+        sigma = broadcast_sigma(sigma, x)
+        s, total = sigma.view(-1, 1, 1, 1), (sigma**2 + self.sigma_data**2).view(-1, 1, 1, 1)
+        c_skip, c_out, c_in = self.sigma_data**2 / total, s * self.sigma_data * total.rsqrt(), total.rsqrt()
+        output = network(c_in * x, sigma.log() / 4, label)
+        return c_skip * x + c_out * output.float()
+
+    def noise_levels(self, count: int, generator: torch.Generator) -> Tensor:
+        """`count` training noise levels sigma > 0, (count,), on the generator's device."""
+        device = generator.device
+        if not self.stratified:
+            normal = torch.randn(count, generator=generator, device=device)
+        else:
+            u = torch.rand(count, generator=generator, device=device)
+            normal = torch.special.ndtri(((torch.arange(count, device=device) + u) / count).clamp(1e-6, 1 - 1e-6))
+        return (self.p_mean + self.p_std * normal).exp()
+
+    def loss(self, network: nn.Module, x0: Tensor, label: Tensor | None, generator: torch.Generator,
+             progress: float = 0.0) -> Tensor:
+        """The training loss of one batch, a scalar; it is about 1 for a network that has learned nothing.
+
+        progress, from 0 to 1, says how much of the training is done; only `fewstep.Consistency` looks at it.
+        """
+        sigma = self.noise_levels(len(x0), generator)
+        eps = torch.randn(x0.shape, generator=generator, device=x0.device)
+        x0_hat = self.denoise(network, x0 + sigma.view(-1, 1, 1, 1) * eps, sigma, label)
+        weight = (sigma**2 + self.sigma_data**2) / (sigma * self.sigma_data) ** 2
+        return (weight.view(-1, 1, 1, 1) * (x0_hat - x0) ** 2).mean()
+
+
+@dataclass(frozen=True)
+class KernelObjective:
+    """A network trained in a kernel's own coordinates, with the weighting of its paper: the error of what it predicts.
+
+    kernel     a name in KERNELS: the network sees x_t = s_t x0 + s_t sigma_t eps and the time t
+    predict    "eps": D = x - sigma F, the score-SDE's likelihood-free weighting (Song et al. 2021, Eq. 7, lambda = variance)
+               "velocity": F = eps - x0 for x_t = (1 - t) x0 + t eps, so D = x_t - t F (Lipman et al. 2023)
+    t_min      training times are drawn from [t_min, t_max] uniformly,
+    geometric  or geometrically (VE: Song et al. 2021 let sigma grow so),
+    discrete   or are whole numbers (DDPM: Ho et al. 2020, Alg. 1)
+
+    x arrives and D leaves in the book's coordinates, x = x_t / s_t.
+    """
+
+    kernel: str = "vp"
+    predict: str = "eps"
+    t_min: float = 1e-5
+    geometric: bool = False
+    discrete: bool = False
+
+    def __post_init__(self):
+        kernel(self.kernel)
+        if self.predict not in ("eps", "velocity") or (self.predict == "velocity") != (self.kernel == "flow"):
+            raise ValueError(f"cannot predict {self.predict!r} with kernel {self.kernel!r}: use 'velocity' with 'flow', "
+                             "'eps' with any other")
+        if self.discrete != (self.kernel == "ddpm") or not 0 < self.t_min < kernel(self.kernel).t_max:
+            raise ValueError(f"discrete goes with kernel 'ddpm' and no other, and t_min lies between 0 and t_max: got "
+                             f"{self.kernel!r}, discrete={self.discrete}, t_min={self.t_min}")
+
+    @property
+    def sampling(self) -> dict[str, float]:
+        """The range of noise levels that training covered, as arguments of `sample`."""
+        k = kernel(self.kernel)
+        return {"sigma_min": max(0.002, float(k.sigma(self.t_min))), "sigma_max": k.sigma_max}
+
+    def times(self, count: int, generator: torch.Generator) -> Tensor:
+        """`count` training times, (count,) float64."""
+        u, k = torch.rand(count, generator=generator, device=generator.device, dtype=torch.float64), kernel(self.kernel)
+        if self.discrete:
+            return (u * k.t_max).floor() + 1
+        return self.t_min * (k.t_max / self.t_min) ** u if self.geometric else self.t_min + (k.t_max - self.t_min) * u
+
+    def predicted(self, network: nn.Module, x: Tensor, sigma: Tensor, label: Tensor | None) -> Tensor:
+        """The network's output for x = x0 + sigma eps, sigma (B,): it gets x_t, of unit variance or so, and t in [0, 1]."""
+        k = kernel(self.kernel)
+        t = k.t(sigma.double())
+        # VE's x_t is as large as its noise and its t is a variance: the network sees x_t scaled, and ln sigma.
+        scale, c_noise = ((1 + sigma**2).rsqrt(), sigma.log() / 4) if k.name in ("ve", "edm") else (k.s(t), t)
+        c_noise = c_noise / k.t_max if self.discrete else c_noise
+        return network(scale.to(x.dtype).view(-1, 1, 1, 1) * x, c_noise.to(x.dtype), label).float()
+
+    def denoise(self, network: nn.Module, x: Tensor, sigma: Tensor | float, label: Tensor | None = None) -> Tensor:
+        """D(x, sigma, label): x (B, C, H, W), sigma a number or (B,) -> x0_hat (B, C, H, W), float32."""
+        sigma = broadcast_sigma(sigma, x)
+        s, output = sigma.view(-1, 1, 1, 1), self.predicted(network, x, sigma, label)
+        if self.predict == "eps":
+            return x - s * output
+        t = s / (1 + s)
+        return (1 - t) * x - t * output
+
+    def loss(self, network: nn.Module, x0: Tensor, label: Tensor | None, generator: torch.Generator,
+             progress: float = 0.0) -> Tensor:
+        """Mean squared error of the prediction, a scalar; 1 for eps and more for velocity if nothing is learned."""
+        sigma = kernel(self.kernel).sigma(self.times(len(x0), generator)).to(x0.dtype)
+        eps = torch.randn(x0.shape, generator=generator, device=x0.device)
+        output = self.predicted(network, x0 + sigma.view(-1, 1, 1, 1) * eps, sigma, label)
+        return ((output - (eps if self.predict == "eps" else eps - x0)) ** 2).mean()

@@ -1,0 +1,23 @@
+"""The report's command line: `python -m helpers.report readme` rewrites the README's table, `show` prints the verdicts."""
+
+import argparse
+import sys
+
+from helpers.report.claims import read_all, update_readme
+from helpers.report.tables import Table
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line: `readme` or `show`; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m helpers.report", description="Verdicts of all chapters.")
+    parser.add_argument("what", choices=["readme", "show"], help="rewrite the README's table, or print the verdicts")
+    if parser.parse_args(argv).what == "readme":
+        print("README.md rewritten" if update_readme() else "README.md is up to date")
+    else:
+        for content in read_all():
+            print(Table(content["claims"]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""Figures that any chapter can draw of its scores: rows of dots, curves in panels. Takes arrays, computes nothing.
+
+The look (size, colors, white background) is that of `plots.py`. Used in chapters 3 to 5.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from matplotlib.figure import Figure
+
+from helpers.measure.scores import Score
+from helpers.report.plots import GRAY, bars, panels
+from helpers.report.system_plots import COLORS, MARKERS
+
+Lines = Mapping[str, tuple[Sequence[float], Sequence[Score]]]
+
+
+def _limits(scores: Iterable[Score]) -> tuple[float, float]:
+    """Of an axis: [0, 1] and some room, and further where an interval goes further, as an error's or a cosine's may."""
+    ends = [0.0, 1.0, *(end for score in scores for end in (score.low, score.value, score.high))]
+    room = 0.03 * (max(ends) - min(ends))
+    return min(ends) - room, max(ends) + room
+
+
+def score_rows(panels_of: Mapping[str, Mapping[str, Mapping[str, Score]]], label: str,
+               grays: Sequence[str] = ()) -> Figure:
+    """Dots with their intervals: {panel title: {row: {series: Score}}}; the series named in `grays` are drawn in gray."""
+    most = max(len(rows) for rows in panels_of.values())
+    figure, axes = panels(1, len(panels_of), 1.1 + 0.27 * most)
+    names = list(dict.fromkeys(name for rows in panels_of.values() for row in rows.values() for name in row))
+    loud = [name for name in names if name not in grays]
+    color = {name: GRAY if name in grays else COLORS[loud.index(name)] for name in names}
+    handles = {}
+    for axis, (title, rows) in zip(axes.flat, panels_of.items()):
+        for y, row in enumerate(rows.values()):
+            for name, score in row.items():
+                axis.plot([score.low, score.high], [y, y], color=color[name], linewidth=1.5)
+                handles[name] = axis.plot(score.value, y, color=color[name], marker=MARKERS[names.index(name)],
+                                          markersize=5, linestyle="none")[0]
+        axis.set_yticks(range(len(rows)), rows, fontsize=8)
+        axis.set_ylim(len(rows) - 0.5, -0.5)
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel(label)
+        axis.set_xlim(*_limits(score for row in rows.values() for score in row.values()))
+        axis.grid(axis="x", linewidth=0.4)
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    return figure
+
+
+def score_panels(panels_of: Mapping[str, Lines], x: str, y: str, ticks: Sequence[float], log: bool = True,
+                 text: Sequence[str] | None = None, height: float = 3.4) -> Figure:
+    """Scores over a number, {panel title: {line: (x, scores)}}, with one legend for all panels.
+
+    ticks, text   where the axis has its marks, and what they say (None: the numbers)
+    """
+    figure, axes = panels(1, len(panels_of), height, sharey=True)
+    names, handles = list(dict.fromkeys(name for lines in panels_of.values() for name in lines)), {}
+    for axis, (title, lines) in zip(axes.flat, panels_of.items()):
+        for name, (at, scores) in lines.items():
+            k = names.index(name) % len(COLORS)                # one color for one line in all panels
+            handles[name] = bars(axis, at, scores, color=COLORS[k], marker=MARKERS[k])
+        if log:
+            axis.set_xscale("log", base=2)
+        axis.set_xticks(ticks, text or [f"{tick:g}" for tick in ticks])
+        axis.minorticks_off()
+        axis.set_xlabel(x)
+        axis.set_title(title, fontsize=10)
+    axes[0, 0].set_ylabel(y)
+    axes[0, 0].set_ylim(*_limits(s for lines in panels_of.values() for _, scores in lines.values() for s in scores))
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    return figure
+
+
+def scatter(panels_of: Mapping[str, Mapping[str, Sequence[tuple[float, Score, str]]]], x: str, y: str,
+            log: bool = False) -> Figure:
+    """Scores over a measured number: {panel title: {series: [(x, Score, text)]}}; series are joined, texts annotated."""
+    figure, axes = panels(1, len(panels_of), 3.9, sharey=True)
+    handles = {}
+    for axis, (title, series) in zip(axes.flat, panels_of.items()):
+        for k, (name, points) in enumerate(series.items()):
+            k = k % len(COLORS)
+            handles[name] = bars(axis, [p[0] for p in points], [p[1] for p in points], color=COLORS[k],
+                                  marker=MARKERS[k], linewidth=1, linestyle="-" if len(points) > 1 else "none")
+            for row, (place, score, text) in enumerate(points):           # above and below in turn: neighbors touch less
+                axis.annotate(text, (place, score.value), xytext=(4, 5 - 14 * (row % 2)), textcoords="offset points",
+                              fontsize=7)
+        if log:
+            axis.set_xscale("log")
+        axis.set_xlabel(x)
+        axis.set_title(title, fontsize=10)
+    axes[0, 0].set_ylabel(y)
+    axes[0, 0].set_ylim(*_limits(p[1] for series in panels_of.values() for points in series.values() for p in points))
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    return figure

@@ -1,0 +1,134 @@
+"""The zoo: from the description of a model to its trained denoiser.
+
+A `ModelSpec` (`specs.py`) says everything that decides a model's weights, and its key names them:
+`data/zoo/<name>-<key>.safetensors` holds the EMA weights (float16) and, in its header, the spec, a summary of the training
+and the versions. Nothing is unpickled.
+
+Used by every chapter.
+"""
+
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from helpers import paths
+from helpers.data import load as load_dataset
+from helpers.denoiser import NetworkDenoiser
+from helpers.models import training
+from helpers.models.trainable import restrict
+from helpers.zoo.spec import ModelSpec, build, make_objective
+from helpers.zoo.weights import read_weights, write_weights
+
+CHECKPOINTS = paths.BUILD / "checkpoints"
+
+
+def training_images(spec: ModelSpec) -> tuple[Tensor, Tensor]:
+    """The images of a spec, (N, C, H, W) in [-1, 1], and their labels (N,)."""
+    pool = load_dataset(spec.dataset, "pool")
+    pool = pool.of_classes(spec.classes) if spec.classes else pool
+    subset = pool.first(spec.subset_size, spec.subset_start)
+    return subset.x0, subset.labels
+
+
+def load_denoiser(spec: ModelSpec, device: str | torch.device = "cpu", zoo: Path | None = None,
+                  train: bool = True) -> NetworkDenoiser:
+    """The trained denoiser of a spec: from the zoo if it is there, else trained first (or FileNotFoundError).
+
+    ValueError if the file is damaged, or holds another model.
+    """
+    path = (zoo or paths.ZOO) / spec.file
+    if not path.exists():
+        if not train:
+            raise FileNotFoundError(f"{path} is missing: train it with `make zoo`, or restore it from git")
+        train_model(spec, zoo=zoo, device=device)
+    objective = make_objective(spec.objective, **dict(spec.objective_options))
+    return NetworkDenoiser(_load(path, spec, zoo), objective).requires_grad_(False).eval().to(device)
+
+
+def _load(path: Path, spec: ModelSpec, zoo: Path | None) -> nn.Module:
+    """The network of a spec with the weights of a file; what was not trained is not in it, and is the parent's."""
+    stored, _ = read(path, spec)
+    weights = {name: tensor.float() for name, tensor in stored.items()}
+    if spec.trainable == "all":
+        network = build(spec)
+        network.load_state_dict(weights)
+        return network
+    network = _restricted(_parent(spec, zoo).network, spec)
+    learned = {name for name, p in network.named_parameters() if p.requires_grad}
+    if learned != weights.keys():
+        raise ValueError(f"{path.name} does not hold what {spec.trainable!r} trains: delete it and run `make zoo`")
+    network.load_state_dict(network.state_dict() | weights)
+    return network
+
+
+def _restricted(network: nn.Module, spec: ModelSpec) -> nn.Module:
+    """The network with only what the spec trains left to learn; what that adds is drawn from the recipe's seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(spec.recipe.seed)
+        return restrict(network, spec.trainable)
+
+
+def _parent(spec: ModelSpec, zoo: Path | None, device: str | torch.device = "cpu") -> NetworkDenoiser:
+    """The trained model that a spec starts from."""
+    return load_denoiser(find(spec.init_from, zoo), device, zoo, train=False)
+
+
+def find(key: str, zoo: Path | None = None) -> ModelSpec:
+    """The spec of the zoo's model with this key, from its header. FileNotFoundError if the zoo has none."""
+    paths_found = sorted((zoo or paths.ZOO).glob(f"*-{key}.safetensors"))
+    if not paths_found:
+        raise FileNotFoundError(f"the zoo has no model {key}, from which another one starts: train it first (`make zoo`)")
+    return ModelSpec.parse(read(paths_found[0])[1]["spec"])
+
+
+def read(path: Path, spec: ModelSpec | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the header of a zoo file, checked. ValueError if it is damaged or not the model that `spec` names."""
+    hint = f"restore it (git checkout -- data/zoo/{path.name}), or delete it and run `make zoo`"
+    return read_weights(path, spec.json if spec else None, hint)
+
+
+def train_model(spec: ModelSpec, zoo: Path | None = None, device: str | torch.device = "cpu", every: float = 60.0,
+                position: int = 0) -> Path:
+    """Train a spec into the zoo and return its file; resumes from a checkpoint; waits while another process trains it."""
+    path = (zoo or paths.ZOO) / spec.file
+    checkpoint = CHECKPOINTS / f"{spec.key}.safetensors"
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(checkpoint.with_suffix(".lock")):
+        if path.exists():
+            return path
+        images, labels = (t.to(device) for t in training_images(spec))
+        network, objective = _start(spec, zoo, device)
+        state = training.State(network, spec.recipe)
+        loop = training.train(state, objective, images,
+                              labels if spec.conditional else None, spec.recipe, checkpoint, spec.key, every,
+                              check_every=1 if images.device.type == "cpu" else 50)
+        with tqdm(total=spec.recipe.steps, desc=spec.name, position=position, unit="step", mininterval=2) as bar:
+            for progress in loop:
+                bar.update(progress.step - bar.n)
+        write(path, spec, state)
+        checkpoint.unlink(missing_ok=True)
+    return path
+
+
+def _start(spec: ModelSpec, zoo: Path | None, device: str | torch.device) -> tuple[nn.Module, object]:
+    """The network before its first step and its objective: with `init_from`, the parent's weights, and it teaches."""
+    network, options = build(spec), dict(spec.objective_options)
+    if spec.init_from is not None:
+        parent = _parent(spec, zoo, device)
+        network.load_state_dict(parent.network.state_dict())
+        if spec.objective == "distillation":
+            options["teacher"] = parent
+    return _restricted(network, spec).to(device), make_objective(spec.objective, **options)
+
+
+def write(path: Path, spec: ModelSpec, state: training.State) -> None:
+    """Write a zoo file: the EMA weights in float16, only what was trained; the header sums up the training."""
+    learned = {name for name, p in state.network.named_parameters() if p.requires_grad}
+    write_weights(path, state.ema, spec.json, {
+        "losses": training.summarize(state.losses), "seconds": str(round(state.seconds.item())),
+        "images_seen": str(spec.recipe.steps * spec.recipe.batch)}, half=True,
+        only=None if spec.trainable == "all" else learned)
