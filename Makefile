@@ -64,5 +64,5 @@ lint: $(READY) ## Check the style of the code (installs ruff)
 	$(RUN) -m pip install --quiet --disable-pip-version-check 'ruff>=0.6'
 	$(VENV)/bin/ruff check .
 
-clean: ## Remove what a build makes; trained models and results stay
+clean: ## Remove what a build makes; trained models, checkpoints, downloads and results stay
 	rm -rf _build .pytest_cache .ruff_cache

@@ -2,13 +2,15 @@
 
 import dataclasses
 import functools
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from helpers.chapters.profiles import PROFILES, all_models, two_regimes
+from helpers import paths
+from helpers.chapters.profiles import PROFILES, SMOKE, all_models, two_regimes
 from helpers.data import load
 from helpers.measure.descriptor import DescriptorSpec
 from helpers.models.fewstep import Distillation
@@ -269,11 +271,34 @@ def test_the_shipped_zoo_is_whole():
 
 
 def test_the_list_of_the_shipped_zoo_is_up_to_date():
-    assert keeper.table(all_models(PROFILES["laptop"])) in (zoo.paths.DATA / "README.md").read_text()
+    assert keeper.table(all_models(PROFILES["laptop"])) in (paths.DATA / "README.md").read_text()
 
 
 def test_the_shipped_zoo_is_small():
-    assert sum(p.stat().st_size for p in zoo.paths.ZOO.iterdir()) < 130e6
+    assert sum(p.stat().st_size for p in paths.ZOO.iterdir()) < 130e6
+
+
+def costly():
+    """What takes hours to make again: the models of every profile but the smallest, checkpoints, downloads."""
+    zoos = [profile.zoo for profile in PROFILES.values() if profile.name != "smoke"]
+    return [folder.relative_to(paths.ROOT) for folder in (*zoos, paths.CHECKPOINTS, paths.DOWNLOADS)]
+
+
+def test_clean_removes_what_a_build_makes_and_nothing_costly(tmp_path):
+    (tmp_path / "Makefile").write_text((paths.ROOT / "Makefile").read_text())
+    for folder in (*costly(), "_build/html", SMOKE.zoo.relative_to(paths.ROOT)):
+        (tmp_path / folder).mkdir(parents=True)
+    subprocess.run(["make", "clean"], cwd=tmp_path, check=True, capture_output=True)
+    assert all((tmp_path / folder).is_dir() for folder in costly()) and not (tmp_path / "_build").exists()
+
+
+def test_git_ignores_what_this_machine_made_and_keeps_the_shipped_zoo(tmp_path):
+    (tmp_path / ".gitignore").write_text((paths.ROOT / ".gitignore").read_text())
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    local = [str(folder / "x") for folder in costly() if folder != paths.ZOO.relative_to(paths.ROOT)]
+    names = [*local, f"data/zoo/{SPEC.name}.123.tmp", f"data/zoo/{SPEC.file}"]
+    done = subprocess.run(["git", "check-ignore", *names], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.split() == names[:-1]
 
 
 @pytest.mark.parametrize("name", sorted(PROFILES))

@@ -87,7 +87,7 @@ SMOKE = Profile(
 PAPER = Profile(
     name="paper", sizes=tuple(2**k for k in range(6, 16)), widths=(64, 128), half=2**14, samples=10_000, grid=100,
     recipe=Recipe(steps=390_625, batch=128, rate=1e-3, warmup=78_125, beta2=0.999, ema=0.05),
-    zoo=paths.BUILD / "zoo-paper", dataset="cifar10", device="cuda",
+    zoo=paths.LOCAL / "zoo-paper", dataset="cifar10", device="cuda",
     options=(("attention", (False, True, False)), ("blocks", 4), ("dropout", 0.13), ("image_channels", 3),
              ("multipliers", (2, 2, 2)), ("patch", 1)),
     objective_options=(), descriptor="sscd_disc_large.torchscript.pt", threshold=SSCD_THRESHOLD)

@@ -22,7 +22,7 @@ from helpers.models.trainable import restrict
 from helpers.zoo.spec import ModelSpec, build, make_objective
 from helpers.zoo.weights import read_weights, write_weights
 
-CHECKPOINTS = paths.BUILD / "checkpoints"
+CHECKPOINTS = paths.CHECKPOINTS
 
 
 def training_images(spec: ModelSpec) -> tuple[Tensor, Tensor]:
