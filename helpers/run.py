@@ -25,7 +25,8 @@ import nbformat
 
 from helpers.paths import NOTEBOOKS, RESULTS, RUNS
 from helpers.report import claims
-from helpers.report.notebook import ChapterError, UsageError, default_parameters, execute, normalize, read_text
+from helpers.report.kernel import ChapterError, UsageError, execute, refuse_another_checkout
+from helpers.report.notebook import default_parameters, normalize, read_text
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,7 @@ def main(argv: list[str] | None = None, folders: Folders | None = None) -> int:
     folders = folders or Folders()
     wanted = parse(argv)
     try:
+        refuse_another_checkout(Path.cwd())
         known = chapters(folders.notebooks)
         paths = list(known.values()) if wanted.chapter == "all" else [find_chapter(wanted.chapter, folders.notebooks)]
         if not paths:

@@ -2,8 +2,8 @@
 
 import os
 
-from helpers.report.notebook import ENVIRONMENT
+from helpers.report.kernel import fixed_environment
 
-os.environ.update(ENVIRONMENT)
+os.environ.update(fixed_environment())
 # Without a file to write to, a chapter compares its numbers with the stored ones instead.
 os.environ.pop("CHAPTER_RESULTS", None)

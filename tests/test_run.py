@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from helpers import run
+from helpers.report import kernel
 from helpers.report import notebook as chapter
 
 HEADER = """---
@@ -135,7 +136,7 @@ def test_the_environment_is_restored(monkeypatch):
     import os
 
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    with chapter.environment(CHAPTER_RESULTS="x"):
+    with kernel.environment(CHAPTER_RESULTS="x"):
         assert os.environ["OMP_NUM_THREADS"] == "2" and os.environ["CHAPTER_RESULTS"] == "x"
     assert os.environ["OMP_NUM_THREADS"] == "7" and "CHAPTER_RESULTS" not in os.environ
 

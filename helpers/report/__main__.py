@@ -2,8 +2,10 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from helpers.report.claims import read_all, update_readme
+from helpers.report.kernel import UsageError, refuse_another_checkout
 from helpers.report.tables import Table
 
 
@@ -11,7 +13,13 @@ def main(argv: list[str] | None = None) -> int:
     """The command line: `readme` or `show`; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m helpers.report", description="Verdicts of all chapters.")
     parser.add_argument("what", choices=["readme", "show"], help="rewrite the README's table, or print the verdicts")
-    if parser.parse_args(argv).what == "readme":
+    wanted = parser.parse_args(argv)
+    try:
+        refuse_another_checkout(Path.cwd())
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if wanted.what == "readme":
         print("README.md rewritten" if update_readme() else "README.md is up to date")
     else:
         for content in read_all():

@@ -1,39 +1,21 @@
-"""One chapter as a notebook: read from text, executed in a fixed environment, freed of what changes from run to run.
+"""One chapter as a notebook: read from text and, once it is executed, freed of what changes from run to run.
 
-The driver (`run.py`) decides what to run and where the outputs go; here is how. Timings, random cell ids and versions
-are taken out, so that an unchanged chapter gives an unchanged file and a difference in version control means something.
+The driver (`run.py`) decides what to run and where the outputs go; `kernel.py` runs it. Timings, random cell ids and
+versions are taken out, so that an unchanged chapter gives an unchanged file and a difference in version control means
+something.
 """
 
 import ast
 import base64
-import contextlib
 import io
-import logging
-import os
 from pathlib import Path
 
 import jupytext
-import nbformat
 from PIL import Image
 
-# Both runners of chapters, the driver and nbval (notebooks/conftest.py), set exactly this: the number of threads
-# changes the order of sums, and a progress bar or a debugger's warning would be stored as output.
-ENVIRONMENT = {
-    "TQDM_DISABLE": "1",
-    "OMP_NUM_THREADS": "2",
-    "MKL_NUM_THREADS": "2",
-    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-    "PYTHONHASHSEED": "0",
-}
+from helpers.report.kernel import UsageError
+
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-
-
-class UsageError(Exception):
-    """A request that cannot be met; its text is the one line that the user sees."""
-
-
-class ChapterError(Exception):
-    """A cell failed; its text is the one line that the user sees."""
 
 
 def read_text(path: Path):
@@ -97,37 +79,3 @@ def merge_streams(outputs: list) -> list:
         else:
             merged.append(output)
     return merged
-
-
-@contextlib.contextmanager
-def environment(**extra: str):
-    """The fixed environment, for the kernels started inside; what was there before comes back after."""
-    before = dict(os.environ)
-    os.environ.update(ENVIRONMENT | extra)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-def execute(source: Path, executed: Path, chosen: dict, found: Path, cwd: Path) -> None:
-    """Run the notebook `source`; the chapter writes its report to `found`. A ChapterError names a cell that fails."""
-    import papermill
-    from papermill.exceptions import PapermillExecutionError
-
-    for name in ("papermill", "papermill.translators", "traitlets"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    try:
-        with environment(CHAPTER_RESULTS=str(found)):
-            papermill.execute_notebook(str(source), str(executed), parameters=chosen, cwd=str(cwd), progress_bar=False,
-                                       kernel_name="python3", extra_arguments=["--IPKernelApp.log_level=ERROR"])
-    except PapermillExecutionError as error:
-        raise ChapterError(f"code cell {failed_cell(executed)} failed: {error.ename}: {error.evalue}") from error
-
-
-def failed_cell(executed: Path) -> int:
-    """Which code cell holds the error, counted from 0 as nbval does."""
-    code = [c for c in nbformat.read(executed, as_version=4).cells
-            if c.cell_type == "code" and "injected-parameters" not in c.metadata.get("tags", [])]
-    return next((k for k, c in enumerate(code) if any(o.output_type == "error" for o in c.outputs)), -1)
