@@ -24,7 +24,7 @@ from pathlib import Path
 import nbformat
 
 from helpers.paths import NOTEBOOKS, RESULTS, RUNS
-from helpers.report import claims
+from helpers.report import record
 from helpers.report.kernel import ChapterError, UsageError, execute, refuse_another_checkout
 from helpers.report.notebook import default_parameters, normalize, read_text
 
@@ -109,7 +109,7 @@ def with_cost(report: dict, wall: float, text: str, target: Path, remeasure: boo
     if target.exists() and not remeasure:
         stored = json.loads(target.read_text(encoding="utf-8")).get("cost", {})
         cost = stored if stored.get("text_sha256") == digest else cost
-    return report | {"cost": claims.rounded(cost)}
+    return report | {"cost": record.rounded(cost)}
 
 
 def run_chapter(path: Path, given: list[tuple[str, str]], profile: str | None, folders: Folders,
@@ -138,7 +138,7 @@ def run_chapter(path: Path, given: list[tuple[str, str]], profile: str | None, f
         done = nbformat.read(executed, as_version=4)
     normalize(done, int(path.name[:2]))
     replace(ipynb, nbformat.writes(done) + "\n")
-    replace(results, claims.canonical(report))
+    replace(results, record.canonical(report))
     return ipynb, results
 
 

@@ -12,7 +12,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from helpers.paths import BOOK, NOTEBOOKS, ROOT
-from helpers.report import claims
+from helpers.report import readme, record
 
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
 PAGES = [*sorted(BOOK.glob("*.md")), *sorted(NOTEBOOKS.glob("[0-9][0-9]-*.md"))]
@@ -37,7 +37,7 @@ def test_bibliography_keys_are_unique_and_cited_keys_exist():
 
 
 def test_the_readme_shows_the_stored_verdicts():
-    assert claims.readme_section() in (ROOT / "README.md").read_text(encoding="utf-8"), \
+    assert readme.readme_section() in (ROOT / "README.md").read_text(encoding="utf-8"), \
         "run `python -m helpers.report readme`"
 
 
@@ -45,15 +45,15 @@ def test_quoted_numbers_exist():
     for page in PAGES:
         for text in ROLE.findall(page.read_text(encoding="utf-8")):
             chapter, name, spec = (text.split(":", 2) + ["", ""])[:3]
-            stored = claims.read(int(chapter)) or {"measurements": {}}
+            stored = record.read(int(chapter)) or {"measurements": {}}
             assert name in stored["measurements"], f"{page.name}: {text} is not in data/results/{chapter}.json"
             if spec:
                 format(stored["measurements"][name], spec)
 
 
 def test_stored_results_belong_to_a_chapter():
-    for content in claims.read_all():
-        stem = claims.chapter_file(content["chapter"])
+    for content in record.read_all():
+        stem = readme.chapter_file(content["chapter"])
         assert stem and (NOTEBOOKS / f"{stem}.ipynb").exists()
         assert content["cost"]["wall_seconds"] > 0 and content["claims"]
 

@@ -2,18 +2,23 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from helpers.report import claims, tables
+from helpers.measure.scores import Score
+from helpers.report import claims, readme, record, tables
+from helpers.report.verdicts import Finding
 
-FIELDS = dict(paper="RP .845", measured=0.74, low=0.71, high=0.77, null=0.0, n=1024, verdict="reproduced")
+SCORE = Score(0.74, 0.71, 0.77, 1024)
+FINDING = Finding(SCORE, 0.0, "reproduced")
 
 
 def a_report(shift=0.0, verdict="reproduced", seed=0):
     report = claims.Report(7, seed=seed)
-    report.claim("rp", "Two widths agree", **FIELDS | dict(measured=0.74 + shift, verdict=verdict))
+    score = replace(SCORE, value=0.74 + shift)
+    report.claim("rp", "Two widths agree", "RP .845", FINDING._replace(score=score, verdict=verdict))
     report.measure("gl", np.float32(0.51234) + shift)
     report.measure("curve", [0.1, 0.2 + shift])
     return report
@@ -30,20 +35,40 @@ def stored(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("wrong, words", [
     (dict(verdict="true"), "reproduced, partly, not at this scale"),
-    (dict(low=0.75), "outside its interval"),
-    (dict(high=None), "both ends"),
-    (dict(measured=None), "around a measured value"),
-    (dict(measured=math.nan), "cannot be recorded"),
+    (dict(score=replace(SCORE, low=0.75)), "outside its interval"),
+    (dict(score=replace(SCORE, high=None)), "both ends"),
+    (dict(score=replace(SCORE, value=None)), "around a measured value"),
+    (dict(score=replace(SCORE, value=math.nan)), "cannot be recorded"),
 ])
 def test_a_wrong_claim_is_refused(wrong, words):
     with pytest.raises(ValueError, match=words):
-        claims.Report(7).claim("rp", "Two widths agree", **FIELDS | wrong)
+        claims.Report(7).claim("rp", "Two widths agree", "RP .845", FINDING._replace(**wrong))
+
+
+def test_many_measurements_at_once_keep_their_intervals():
+    report = claims.Report(7)
+    report.measure({"rp": {"U-Net, other seed": SCORE, 0.5: [SCORE, SCORE]}, "n": 3, "word": "both"})
+    found = report.as_dict()
+    assert found["measurements"] == {"rp_U-Net_other_seed": 0.74, "rp_0_5": [0.74, 0.74], "n": 3, "word": "both"}
+    assert found["intervals"] == {"rp_U-Net_other_seed": [0.71, 0.77], "rp_0_5": [[0.71, 0.77]] * 2}
+
+
+def test_an_interval_that_moved_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setenv("CHAPTER_RESULTS", str(tmp_path / "07.json"))
+    report = claims.Report(7)
+    report.measure("rp", SCORE)
+    report.close(tmp_path)
+    monkeypatch.delenv("CHAPTER_RESULTS")
+    other = claims.Report(7)
+    other.measure("rp", replace(SCORE, low=0.6))
+    with pytest.raises(AssertionError, match="interval rp.0: 0.6 now, 0.71 stored"):
+        other.close(tmp_path)
 
 
 def test_names_are_unique():
     report = a_report()
     with pytest.raises(ValueError, match="already"):
-        report.claim("rp", "again", **FIELDS)
+        report.claim("rp", "again", "RP .845", FINDING)
     with pytest.raises(ValueError, match="already"):
         report.measure("gl", 1.0)
 
@@ -52,7 +77,7 @@ def test_stored_text_is_canonical(stored):
     text = (stored / "07.json").read_text()
     content = json.loads(text)
     usage = content.pop("usage")
-    assert claims.canonical(content | {"usage": usage}) == text and text.endswith("}\n")
+    assert record.canonical(content | {"usage": usage}) == text and text.endswith("}\n")
     assert content["measurements"]["gl"] == 0.5123
     assert usage["peak_memory_mb"] > 1
 
@@ -75,7 +100,7 @@ def test_numbers_within_the_tolerance_pass_and_others_do_not(stored):
 
 def test_a_wider_tolerance_can_be_asked_for(stored):
     report = claims.Report(7, seed=0)
-    report.claim("rp", "Two widths agree", **FIELDS)
+    report.claim("rp", "Two widths agree", "RP .845", FINDING)
     report.measure("gl", 0.5123)
     report.measure("curve", [0.1, 0.25], tolerance=0.1)
     report.close(stored)
@@ -88,7 +113,7 @@ def test_another_verdict_is_an_error(stored):
 
 def test_a_missing_number_is_an_error(stored):
     report = claims.Report(7, seed=0)
-    report.claim("rp", "Two widths agree", **FIELDS)
+    report.claim("rp", "Two widths agree", "RP .845", FINDING)
     report.measure("gl", 0.5123)
     with pytest.raises(AssertionError, match="measurement curve.0: only stored"):
         report.close(stored)
@@ -114,23 +139,23 @@ def test_a_format_can_be_given():
 
 def test_the_table_escapes_html():
     report = claims.Report(7)
-    report.claim("rp", "a < b", **FIELDS)
+    report.claim("rp", "a < b", "RP .845", FINDING)
     page = report.table()._repr_html_()
     assert "a &lt; b" in page and 'class="verdict-reproduced"' in page
     assert "0.740 [0.710, 0.770]" in repr(report.table())
 
 
 def test_the_readme_section_is_rewritten_in_place(stored, tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{claims.MARKERS[0]}\nold\n{claims.MARKERS[1]}\nafter\n")
-    assert claims.update_readme(readme, stored, tmp_path)
-    text = readme.read_text()
+    page = tmp_path / "README.md"
+    page.write_text(f"before\n{readme.MARKERS[0]}\nold\n{readme.MARKERS[1]}\nafter\n")
+    assert readme.update_readme(page, stored, tmp_path)
+    text = page.read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "Two widths agree" in text and "old" not in text
-    assert not claims.update_readme(readme, stored, tmp_path)
+    assert not readme.update_readme(page, stored, tmp_path)
 
 
 def test_a_readme_without_markers_is_refused(tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text("nothing")
+    page = tmp_path / "README.md"
+    page.write_text("nothing")
     with pytest.raises(ValueError, match="exactly once"):
-        claims.update_readme(readme, tmp_path, tmp_path)
+        readme.update_readme(page, tmp_path, tmp_path)

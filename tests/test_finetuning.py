@@ -6,8 +6,9 @@ from itertools import product
 import pytest
 import torch
 
-from helpers.chapters.finetuning import DEPTHS, MODES, PLANS, Run, finetuned, finetuning_models, pretrained, runs
-from helpers.chapters.profiles import PROFILES, SMOKE, all_models, chapter_models
+from helpers.chapters.finetuning import DEPTHS, MODES, Run, finetuned, finetuning_models, pretrained, runs
+from helpers.chapters.models import all_models, chapter_models
+from helpers.chapters.profiles import PROFILES, SMOKE
 from helpers.models.networks import SelfAttention
 from helpers.models.trainable import restrict
 from helpers.zoo import store as zoo
@@ -23,7 +24,7 @@ def profile(request):
 
 
 def plan_of(profile):
-    return PLANS[profile.name]
+    return profile.finetuning
 
 
 def images_of(spec):
@@ -143,13 +144,13 @@ def test_there_is_attention_in_more_than_one_layer_and_every_mode_has_something_
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_learned_first_is_not_what_is_learned_then(name):
-    (dataset, first), (other, then) = PLANS[name].source, PLANS[name].target
+    (dataset, first), (other, then) = PROFILES[name].finetuning.source, PROFILES[name].finetuning.target
     assert dataset != other or first and then and not set(first) & set(then)
 
 
 @pytest.mark.parametrize("name", ["laptop", "smoke"])
 def test_source_and_target_are_all_ten_classes_and_hold_as_many_images_as_are_asked_for(name, monkeypatch):
-    plan, profile, whole = PLANS[name], PROFILES[name], zoo.load_dataset("fashion-mnist", "pool")
+    plan, profile, whole = PROFILES[name].finetuning, PROFILES[name], zoo.load_dataset("fashion-mnist", "pool")
     monkeypatch.setattr(zoo, "load_dataset", lambda *_: whole)
     assert sorted(plan.source[1] + plan.target[1]) == list(range(10))
     images, labels = training_images(pretrained(profile, profile.widths[0]))

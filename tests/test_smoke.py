@@ -9,8 +9,9 @@ import sys
 import pytest
 
 from helpers import paths
-from helpers.chapters.profiles import SMOKE, chapter_models
-from helpers.report.claims import chapter_file
+from helpers.chapters.models import chapter_models
+from helpers.chapters.profiles import SMOKE
+from helpers.report.readme import chapter_file
 
 # Python reads this file at every start, also in the notebook's kernel: any connection that leaves the machine fails.
 NO_NETWORK = """

@@ -9,7 +9,8 @@ import torch
 from safetensors import safe_open
 
 from helpers import paths
-from helpers.chapters.profiles import PROFILES, all_models, chapter_models
+from helpers.chapters.models import all_models, chapter_models
+from helpers.chapters.profiles import PROFILES
 from helpers.kernels import kernel
 from helpers.models.classifier import Classifier
 from helpers.models.gan_vae import GeneratorPair

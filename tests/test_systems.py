@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from helpers.chapters.profiles import PROFILES, all_models, chapter_models, inverse_models
+from helpers.chapters.models import all_models, chapter_models, inverse_models
+from helpers.chapters.profiles import PROFILES
 from helpers.chapters.systems import systems
 from helpers.denoiser import NetworkDenoiser
 from helpers.zoo.spec import build, make_objective

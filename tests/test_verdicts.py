@@ -3,13 +3,7 @@
 import pytest
 
 from helpers.measure.scores import Score
-from helpers.report.claims import Report
-from helpers.report.verdicts import Judge
-
-
-@pytest.fixture
-def judge():
-    return Judge(Report(1, profile="test"))
+from helpers.report.verdicts import agreement, chance, contrast, decided
 
 
 def score(low, high):
@@ -23,20 +17,22 @@ def score(low, high):
     (score(.05, .8), score(.0, .1), score(.0, .01), "not at this scale",
      "not clear of the null; the interval is not above one half"),
 ])
-def test_agreement(judge, own, null, linear, verdict, note):
-    judge.agreement("a", "statement", "source", own, null, linear)
-    claim = judge.report.claims["a"]
-    assert (claim.verdict, claim.note, claim.null, claim.measured) == (verdict, note, null.value, own.value)
+def test_agreement(own, null, linear, verdict, note):
+    assert agreement(own, null, linear) == (own, null.value, verdict, note)
 
 
 @pytest.mark.parametrize("low, high, verdict",
                          [(.01, .2, "reproduced"), (-.1, .2, "partly"), (-.2, .1, "not at this scale")])
-def test_contrast(judge, low, high, verdict):
-    judge.contrast("a", "statement", "source", score(low, high))
-    assert judge.report.claims["a"].verdict == verdict
+def test_contrast(low, high, verdict):
+    assert contrast(score(low, high), "why") == (score(low, high), 0.0, verdict, "why")
 
 
 @pytest.mark.parametrize("low, high, verdict", [(.01, .04, "reproduced"), (.1, .2, "partly"), (.3, .6, "not at this scale")])
-def test_chance(judge, low, high, verdict):
-    judge.chance("a", "statement", "source", score(low, high), score(0, .02))
-    assert judge.report.claims["a"].verdict == verdict
+def test_chance(low, high, verdict):
+    assert chance(score(low, high), score(0, .02)).verdict == verdict
+
+
+@pytest.mark.parametrize("full, part, verdict",
+                         [(True, True, "reproduced"), (False, True, "partly"), (False, False, "not at this scale")])
+def test_a_rule_of_a_chapter_s_own(full, part, verdict):
+    assert decided(score(.1, .2), full, part, null=None, note="n") == (score(.1, .2), None, verdict, "n")

@@ -10,7 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from helpers import paths
-from helpers.chapters.profiles import PROFILES, SMOKE, all_models, two_regimes
+from helpers.chapters.models import all_models
+from helpers.chapters.profiles import PROFILES, SMOKE
+from helpers.chapters.two_regimes import two_regimes
 from helpers.data import load
 from helpers.measure.descriptor import DescriptorSpec
 from helpers.models.fewstep import Distillation

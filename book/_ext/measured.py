@@ -19,7 +19,8 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from helpers.paths import RESULTS
-from helpers.report import claims, tables
+from helpers.report import record, tables
+from helpers.report.readme import chapter_file
 from helpers.run import chapters
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 def stored(chapter: int, env) -> dict | None:
     """The results of a chapter, noted as a dependency of the page being read."""
     env.note_dependency(str(RESULTS / f"{chapter:02d}.json"))
-    return claims.read(chapter)
+    return record.read(chapter)
 
 
 class Measured(SphinxRole):
@@ -85,7 +86,7 @@ class VerdictTable(SphinxDirective):
         return nodes.row("", *cells, classes=[tables.css_class(claim["verdict"])])
 
     def link(self, chapter: int) -> nodes.Node:
-        document = f"notebooks/{claims.chapter_file(chapter)}"
+        document = f"notebooks/{chapter_file(chapter)}"
         if document not in self.env.found_docs:
             return nodes.inline(text=str(chapter))
         reference = addnodes.pending_xref("", refdomain="std", reftype="doc", reftarget=f"/{document}",

@@ -2,18 +2,18 @@
 
 Each run is one of
 
-    all, attention, last2, bias-norm, lora     what of the pretrained network goes on learning (`partial.py`)
+    all, attention, last2, bias-norm, lora     what of the pretrained network goes on learning (`models/trainable.py`)
     scratch                                    nothing is pretrained: the same steps from random weights
 
 and two runs that are compared have nothing in common but the N images: each starts from a pretrained network of its own
 seed or width, and sees the images in an order of its own.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
-from helpers.models.training import Recipe
-from helpers.zoo.spec import ModelSpec
+from helpers.chapters.profile import Profile
+from helpers.zoo import ModelSpec
 
 MODES = ("all", "last2", "attention", "lora", "bias-norm", "scratch")
 DEPTHS = ("last1", "last2", "last3", "last4", "all")
@@ -29,53 +29,25 @@ class Run(NamedTuple):
     steps: int | None = None
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What `pretrained` and `finetuned` must know of a profile.
-
-    source, target   dataset and classes (empty: all) to learn first, and to learn then
-    pool             number of images in pretraining
-    sizes            training set sizes N in fine-tuning, ascending; `few` of them are also run at the large width
-    recipe           of every fine-tuning run
-    """
-
-    source: tuple[str, tuple[int, ...]]
-    target: tuple[str, tuple[int, ...]]
-    pool: int
-    sizes: tuple[int, ...]
-    few: tuple[int, ...]
-    recipe: Recipe
-
-
-PLANS = {
-    "laptop": Plan(("fashion-mnist", (0, 1, 2, 3, 4)), ("fashion-mnist", (5, 6, 7, 8, 9)), 16_000,
-                   (2**4, 2**6, 2**8, 2**10, 2**12), (2**4, 2**8), Recipe(steps=1000, batch=64, muon=0.02)),
-    "smoke": Plan(("fashion-mnist", (0, 1, 2, 3, 4)), ("fashion-mnist", (5, 6, 7, 8, 9)), 64, (4, 16), (16,),
-                  Recipe(steps=4, batch=8, warmup=2, muon=0.02)),
-    "paper": Plan(("cifar100", ()), ("cifar10", ()), 2**15, tuple(2**k for k in range(6, 16)), (2**6, 2**10),
-                  Recipe(steps=50_000, batch=128, rate=1e-4, warmup=1000, beta2=0.999, ema=0.05)),
-}
-
-
-def pretrained(profile, width: int, seed: int = 0) -> ModelSpec:
+def pretrained(profile: Profile, width: int, seed: int = 0) -> ModelSpec:
     """A U-Net of the profile with attention below the first resolution, so that attention is more than one layer."""
-    plan, levels = PLANS[profile.name], len(dict(profile.options).get("multipliers", (1, 2, 4)))
+    plan, levels = profile.finetuning, len(dict(profile.options).get("multipliers", (1, 2, 4)))
     spec = profile.model(width, plan.pool, seed)
     options = {"attention": (False,) + (True,) * (levels - 1), **dict(spec.options)}
     return replace(spec, dataset=plan.source[0], classes=plan.source[1], options=tuple(sorted(options.items())))
 
 
-def finetuned(profile, run: Run) -> ModelSpec:
+def finetuned(profile: Profile, run: Run) -> ModelSpec:
     """The model of one run."""
-    plan, parent = PLANS[profile.name], pretrained(profile, run.width, run.seed)
+    plan, parent = profile.finetuning, pretrained(profile, run.width, run.seed)
     recipe = replace(plan.recipe, seed=run.seed, steps=run.steps or plan.recipe.steps)
     spec = replace(parent, dataset=plan.target[0], classes=plan.target[1], subset_size=run.n, recipe=recipe)
     return spec if run.mode == "scratch" else replace(spec, init_from=parent.key, trainable=run.mode)
 
 
-def runs(profile) -> list[Run]:
+def runs(profile: Profile) -> list[Run]:
     """All runs of chapter 5: every mode and size for two seeds, some at the large width, depths, and shorter full ones."""
-    plan, (small, large), seeds = PLANS[profile.name], profile.widths, profile.seeds
+    plan, (small, large), seeds = profile.finetuning, profile.widths, profile.seeds
     found = [Run(mode, n, small, seed) for n in plan.sizes for mode in MODES for seed in seeds]
     found += [Run(mode, n, small, seed) for n in plan.sizes[:2] for mode in DEPTHS for seed in seeds]
     found += [Run("all", n, small, seed, max(plan.recipe.steps // part, 1)) for n in plan.few for part in (16, 8, 4)
@@ -84,7 +56,7 @@ def runs(profile) -> list[Run]:
     return list(dict.fromkeys(found))
 
 
-def finetuning_models(profile) -> list[ModelSpec]:
+def finetuning_models(profile: Profile) -> list[ModelSpec]:
     """Chapter 5's models, parents first."""
     (small, large), (first, second) = profile.widths, profile.seeds
     found = [pretrained(profile, width, seed) for width, seed in ((small, first), (small, second), (large, first))]

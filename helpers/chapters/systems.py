@@ -3,16 +3,14 @@
 Every system learns from the same images and is sampled from the same noises. The reference is the small U-Net with the
 EDM objective; a *seed* differs in initial weights and order of the data, an *architecture* in the network, a *kernel* or
 *procedure* in the objective, and what is *not diffusion* in nearly everything. Solvers need no training: any of these
-systems takes them. Used in chapter 1, and by `profiles.py` to know what the zoo must hold.
+systems takes them. Used in chapters 1, 3 and 4.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from helpers.chapters.profile import Options, Profile, Systems
 from helpers.models.training import Recipe
-from helpers.zoo.spec import ModelSpec
-
-Options = Mapping[str, object]
+from helpers.zoo import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -34,54 +32,9 @@ class System:
         return self.axis != "not diffusion"
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """What `systems` must know of a profile beyond its U-Nets: keyword arguments of networks, and recipes.
-
-    consistency, tuning   consistency training from nothing, and from the reference U-Net
-    rounds                steps of the student in each round of distillation, falling
-    """
-
-    cnn: Options
-    uvit: Options
-    mlp: Options
-    pair: Options
-    consistency: Recipe
-    tuning: Recipe
-    rounds: tuple[int, ...]
-    distillation: Recipe
-    gan: Recipe
-    vae: Recipe
-
-
-SIZES = {
-    "laptop": Sizes(
-        cnn={"width": 32, "blocks": 6}, uvit={"dim": 96, "depth": 3, "heads": 3}, mlp={"width": 512}, pair={"width": 16},
-        consistency=Recipe(steps=6000, batch=128, rate=3e-3, muon=0.02),
-        tuning=Recipe(steps=3000, batch=128, rate=1e-3, muon=0.01), rounds=(32, 16, 8, 4),
-        distillation=Recipe(steps=1000, batch=128, rate=1e-3, muon=0.005, warmup=100),
-        gan=Recipe(steps=6000, batch=64, rate=1e-3, beta1=0.0, bf16=False), vae=Recipe(steps=6000, batch=128, rate=2e-3)),
-    "smoke": Sizes(
-        cnn={"width": 8, "blocks": 2}, uvit={"dim": 16, "depth": 1, "heads": 2}, mlp={"width": 32}, pair={"width": 4},
-        consistency=Recipe(steps=8, batch=8, warmup=2, muon=0.02), tuning=Recipe(steps=4, batch=8, warmup=2, muon=0.01),
-        rounds=(8, 4),
-        distillation=Recipe(steps=4, batch=8, warmup=2, muon=0.005), gan=Recipe(steps=4, batch=8, beta1=0.0, bf16=False),
-        vae=Recipe(steps=4, batch=8)),
-    # Never run by us. Networks of about the size of the paper's checkpoints; batch and steps as its Fig. 2.
-    "paper": Sizes(
-        cnn={"image_channels": 3, "width": 128, "blocks": 16, "patch": 1},
-        uvit={"image_channels": 3, "size": 32, "patch": 2, "dim": 512, "depth": 6, "heads": 8},
-        mlp={"image_channels": 3, "size": 32, "width": 2048}, pair={"image_channels": 3, "size": 32, "width": 64},
-        consistency=Recipe(steps=400_000, batch=128, rate=1e-4, warmup=10_000, beta2=0.999, ema=0.05),
-        tuning=Recipe(steps=50_000, batch=128, rate=1e-4, warmup=1000, beta2=0.999, ema=0.05), rounds=(32, 16, 8, 4),
-        distillation=Recipe(steps=50_000, batch=128, rate=1e-4, warmup=1000, beta2=0.999, ema=0.05),
-        gan=Recipe(steps=400_000, batch=128, rate=2e-4, beta1=0.0, bf16=False), vae=Recipe(steps=200_000, batch=128)),
-}
-
-
-def systems(profile) -> dict[str, System]:
+def systems(profile: Profile) -> dict[str, System]:
     """Every trained system of a profile by a short name; parents stand before what starts from them."""
-    sizes, (small, large), n = SIZES[profile.name], profile.widths, profile.sizes[-1]
+    sizes, (small, large), n = profile.systems, profile.widths, profile.sizes[-1]
     base, other = (profile.model(small, n, seed) for seed in profile.seeds)
     found = {"unet": System("U-Net", "reference", base),
              "unet-seed": System("U-Net, other seed", "training", other),
@@ -101,7 +54,7 @@ def _training(base: ModelSpec) -> dict[str, System]:
             "unet-optimizer": System(f"U-Net, {label}", "training", optimizer)}
 
 
-def _architectures(base: ModelSpec, sizes: Sizes, seeds: tuple[int, int]) -> dict[str, System]:
+def _architectures(base: ModelSpec, sizes: Systems, seeds: tuple[int, int]) -> dict[str, System]:
     """The EDM objective on other networks; two seeds where a family needs a pair of its own."""
     def spec(network: str, options: Options, seed: int) -> ModelSpec:
         return replace(base, network=network, options=tuple(sorted(options.items())),
@@ -123,7 +76,7 @@ def _kernels(base: ModelSpec, other: ModelSpec) -> dict[str, System]:
     return found | {"vp-seed": System("VP, other seed", "training", again)}
 
 
-def _procedures(base: ModelSpec, sizes: Sizes, profile) -> dict[str, System]:
+def _procedures(base: ModelSpec, sizes: Systems, profile: Profile) -> dict[str, System]:
     """Other ways to train the reference network; each round of distillation starts from the one before."""
     multistage = replace(base, network="multistage")
     found = {"ddpm": System("DDPM", "procedure", replace(base, objective="ddpm", objective_options=())),
@@ -139,7 +92,7 @@ def _procedures(base: ModelSpec, sizes: Sizes, profile) -> dict[str, System]:
                     "tuned": System("consistency tuning", "procedure", tuned)}
 
 
-def _not_diffusion(base: ModelSpec, sizes: Sizes, seeds: tuple[int, int]) -> dict[str, System]:
+def _not_diffusion(base: ModelSpec, sizes: Systems, seeds: tuple[int, int]) -> dict[str, System]:
     """Two seeds of a GAN and of a VAE, on the same latent."""
     def spec(name: str, recipe: Recipe, seed: int) -> ModelSpec:
         outputs = {"gan": {"outputs": 1}, "vae": {"outputs": 64}}[name]

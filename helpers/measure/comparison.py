@@ -1,75 +1,123 @@
-"""A lineup: systems, what each of them draws from the same noises, and how far any two of them agree.
+"""A comparison: systems, what each of them draws from the same noises, and how far any two of them agree.
 
-    lineup = Lineup(z, solver="heun", steps=18)
-    lineup.add("mine", denoiser)                 # any D(x, sigma, label=None) -> x0_hat
-    lineup.rp("mine", "yours")                   # Score
+    comparison = Comparison(z, solver="heun", steps=18)
+    comparison.add("mine", denoiser)                 # any D(x, sigma, label=None) -> x0_hat
+    comparison.rp("mine", "yours")                   # Score
+
+With k classes every noise is drawn under each of them, and agreement is counted class by class. An RP is read against
+three others: its *null*, the same two systems on other noises (`rp_null`, or `noise=1` wherever pairs are averaged); the
+*linear baseline*, a system and the Gaussian denoiser of the same data (`add_linear`); and the *ceiling*, a system and its
+own finer solution (`ceiling`).
 
 The mean RP over many pairs of systems is uncertain because there are few noises *and* few systems, and a system takes part
 in many pairs. So both are resampled, whole systems and whole noises, and a pair counts as often as both of its systems
-were drawn (Snijders & Borgatti 1999 resample a network's nodes so). Used in chapter 1.
+were drawn (Snijders & Borgatti 1999 resample a network's nodes so). Used in every chapter.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import combinations, product
 
 import torch
 from torch import Tensor, nn
 
+from helpers.closed_form import GaussianDenoiser
 from helpers.data import to_uint8
 from helpers.denoiser import DenoiserLike
 from helpers.measure.descriptor import describe
-from helpers.measure.scores import THRESHOLD, Score, mae_score, rp_null, rp_score, similarity, wilson
+from helpers.measure.scores import THRESHOLD, Score, mae_score, rp_null, rp_score, wilson
 from helpers.parallel import JOBS, side_by_side
 from helpers.samplers import sample
 
 Name = Hashable
 Pair = tuple[Name, Name]
+LINEAR = "linear"
 
 
-class Lineup:
+class Comparison:
     """Images and descriptors of systems by name, all from the noises z (n, C, H, W).
 
     descriptor   a network for `describe`, None for the shipped one
     threshold    the similarity above which two images are the same
+    classes      k: every noise is drawn under each of k classes, and images are (n, k, C, H, W), descriptors (n, k, d);
+                 None: without labels, images (n, C, H, W), descriptors (n, d)
     sampling     arguments of `sample`, unless a denoiser's own `sampling`, or those given to `add`, say otherwise
     """
 
-    def __init__(self, z: Tensor, descriptor: nn.Module | None = None, threshold: float = THRESHOLD, **sampling):
-        self.z, self.descriptor, self.threshold, self.sampling = z, descriptor, threshold, sampling
+    def __init__(self, z: Tensor, descriptor: nn.Module | None = None, threshold: float = THRESHOLD,
+                 classes: int | None = None, **sampling):
+        self.z, self.descriptor, self.threshold, self.classes = z, descriptor, threshold, classes
+        self.sampling = sampling
         self.images: dict[Name, Tensor] = {}
         self.features: dict[Name, Tensor] = {}
 
-    def draw(self, denoiser: DenoiserLike, **sampling) -> Tensor:
-        """The images of a denoiser, (n, C, H, W) on the CPU."""
+    def draw(self, denoiser: DenoiserLike, z: Tensor | None = None, **sampling) -> Tensor:
+        """The images of a denoiser on the CPU, (n, C, H, W) or (n, k, C, H, W); from other noises if z is given."""
+        z = self.z if z is None else z
         options = {**self.sampling, **getattr(denoiser, "sampling", {}), **sampling}
-        return sample(denoiser, self.z, **options).cpu()
+        if not self.classes:
+            return sample(denoiser, z, **options).cpu()
+        label = torch.arange(self.classes, device=z.device).repeat(len(z))
+        images = sample(denoiser, z.repeat_interleave(self.classes, 0), label=label, **options)
+        return images.unflatten(0, (-1, self.classes)).cpu()
+
+    def describe(self, images: Tensor) -> Tensor:
+        """Unit descriptors of images (..., C, H, W): (..., d)."""
+        return describe(images.flatten(0, -4), self.descriptor).unflatten(0, images.shape[:-3])
 
     def put(self, name: Name, images: Tensor) -> None:
         """Images that were made elsewhere from the same noises. ValueError if there are not as many."""
-        if len(images) != len(self.z):
-            raise ValueError(f"{name!r} has {len(images)} images for {len(self.z)} noises: one each, in their order")
-        self.images[name], self.features[name] = images, describe(images, self.descriptor)
+        expected = (len(self.z), self.classes) if self.classes else (len(self.z),)
+        if tuple(images.shape[:-3]) != expected:
+            raise ValueError(f"{name!r} has images {tuple(images.shape)} for {len(self.z)} noises"
+                             + (f" and {self.classes} classes" if self.classes else "") + ": one each, in their order")
+        self.images[name], self.features[name] = images, self.describe(images)
 
     def add(self, name: Name, denoiser: DenoiserLike, **sampling) -> None:
-        """A system joins: its images from the lineup's noises, and their descriptors."""
+        """A system joins: its images from the comparison's noises, and their descriptors."""
         self.put(name, self.draw(denoiser, **sampling))
 
-    def add_all(self, denoisers: Mapping[Name, DenoiserLike], jobs: int = JOBS, **sampling) -> None:
-        """Several systems, `jobs` at a time."""
-        drawn = side_by_side(lambda denoiser: self.draw(denoiser, **sampling), denoisers.values(), jobs)
-        for name, images in zip(denoisers, drawn):
-            self.put(name, images)
+    def add_all(self, denoisers: Mapping[Name, DenoiserLike], jobs: int = JOBS,
+                first: Callable[[Name], bool] | None = None, **sampling) -> None:
+        """Several systems, `jobs` at a time; those for which `first` is true, the slow ones, begin."""
+        order = sorted(denoisers, key=lambda name: not first(name)) if first else list(denoisers)
+        drawn = side_by_side(lambda name: self.draw(denoisers[name], **sampling), order, jobs)
+        found = dict(zip(order, drawn))
+        for name in denoisers:
+            self.put(name, found[name])
 
-    def same(self, a: Name, b: Name) -> Tensor:
-        """For each noise, whether two systems draw the same picture: (n,) bool."""
-        return similarity(self.features[a], self.features[b]) > self.threshold
+    def add_linear(self, gaussian: GaussianDenoiser, sigma_max: float = 80.0) -> None:
+        """The linear baseline joins as "linear": the Gaussian denoiser's images of the same noises, solved exactly."""
+        self.put(LINEAR, gaussian.flow(self.z, sigma_max=sigma_max).cpu())
+
+    def ceiling(self, name: Name, denoiser: DenoiserLike, times: int = 3, **sampling) -> Score:
+        """RP of a system with its own solution in `times` as many time steps, which joins as "name, finer"."""
+        steps = {**self.sampling, **getattr(denoiser, "sampling", {}), **sampling}["steps"]
+        self.add(f"{name}, finer", denoiser, **sampling | {"steps": times * steps})
+        return self.rp(f"{name}, finer", name)
+
+    def same(self, a: Name, b: Name, noise: int = 0, label: int = 0) -> Tensor:
+        """Whether a's image of noise i (and class c) is b's of noise i + `noise` (and class c + `label`), both cyclic.
+
+        (n,) bool, or (n, k). With shifts of 0 its mean is RP, with others a null.
+        """
+        second = self.features[b].roll(-noise, 0)
+        second = second.roll(-label, 1) if label else second
+        return torch.cosine_similarity(self.features[a], second, dim=-1) > self.threshold
+
+    def share(self, a: Name, b: Name, noise: int = 0, label: int = 0) -> Tensor:
+        """For each noise, the share of the classes in which the two agree: (n,) float64; without classes, 0 or 1."""
+        return self.same(a, b, noise, label).double().view(len(self.z), -1).mean(1)
 
     def rp(self, a: Name, b: Name) -> Score:
-        """RP of two systems."""
+        """RP of two systems; without classes Wilson's interval, with classes a bootstrap over noises."""
+        if self.classes:
+            return self.mean([(a, b)])
         return rp_score(self.features[a], self.features[b], self.threshold)
 
-    def null(self, a: Name, b: Name) -> Score:
+    def rp_null(self, a: Name, b: Name) -> Score:
         """RP of two systems over different noises: chance."""
+        if self.classes:
+            return self.mean([(a, b)], noise=1)
         return rp_null(self.features[a], self.features[b], self.threshold)
 
     def mae(self, a: Name, b: Name) -> Score:
@@ -83,9 +131,10 @@ class Lineup:
             found[i, j], found[j, i] = self.rp(a, b).value, self.mae(a, b).value
         return found
 
-    def mean(self, pairs: Sequence[Pair], minus: Sequence[Pair] = (), draws: int = 2000, seed: int = 0) -> Score:
-        """Mean RP over pairs, less the mean RP over the pairs `minus`: `mean_over_pairs`."""
-        same, other = ({pair: self.same(*pair) for pair in group} for group in (pairs, minus))
+    def mean(self, pairs: Sequence[Pair], minus: Sequence[Pair] = (), noise: int = 0, label: int = 0,
+             draws: int = 2000, seed: int = 0) -> Score:
+        """Mean RP over pairs, less the mean RP over the pairs `minus`: `mean_over_pairs`. Shifts as in `same`."""
+        same, other = ({pair: self.share(*pair, noise, label) for pair in group} for group in (pairs, minus))
         return mean_over_pairs(same, other, draws, seed)
 
 

@@ -4,8 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from helpers.report.claims import read_all, update_readme
 from helpers.report.kernel import UsageError, refuse_another_checkout
+from helpers.report.readme import update_readme
+from helpers.report.record import read_all
 from helpers.report.tables import Table
 
 

@@ -6,46 +6,51 @@ The rules look at 95 % intervals alone, are the same in every chapter, and were 
     contrast    a difference whose interval lies above zero; partly: only its value does
     chance      an interval that reaches the null's; partly: it does not, and lies below one half
 
-A note says what is missing where a verdict falls short. Used in every chapter.
+Each gives a `Finding`, which a chapter's table of claims sets beside the paper's words. A note says what is missing where a
+verdict falls short. Used in every chapter.
 """
 
+from typing import NamedTuple
+
 from helpers.measure.scores import Score
-from helpers.report.claims import Report
 
 HALF = 0.5
 
 
-def judge(full: bool, part: bool) -> str:
+class Finding(NamedTuple):
+    """What was found of a claim: the score, the value that chance gives, the verdict, and what the reader must know."""
+
+    score: Score
+    null: float | None
+    verdict: str
+    note: str = ""
+
+
+def verdict(full: bool, part: bool) -> str:
     """The verdict of a claim that holds fully, in part, or not."""
     return "reproduced" if full else "partly" if part else "not at this scale"
 
 
-class Judge:
-    """Adds claims to a report by the rules above. statement, source (what the paper says), score and null as in `Claim`."""
+def agreement(score: Score, null: Score, linear: Score, note: str = "") -> Finding:
+    """Two models draw the same: RP against chance and against what mean and covariance alone give."""
+    clear, beyond, half = score.low > null.high, score.low > linear.high, score.low > HALF
+    reasons = [note] if note else []
+    reasons += [] if clear else ["not clear of the null"]
+    reasons += [] if beyond else [f"RP of the Gaussian maps: {linear.value:.2f}"]
+    reasons += [] if half else ["the interval is not above one half"]
+    return Finding(score, null.value, verdict(clear and beyond and half, clear), "; ".join(reasons))
 
-    def __init__(self, report: Report):
-        self.report = report
 
-    def record(self, id: str, statement: str, source: str, score: Score, null: float, verdict: str,
-               note: str = "") -> None:
-        """A claim whose verdict was reached by another rule, which its note or the chapter states."""
-        self.report.claim(id, statement, paper=source, measured=score.value, low=score.low, high=score.high, null=null,
-                          n=score.n, verdict=verdict, note=note)
+def contrast(difference: Score, note: str = "") -> Finding:
+    """One number is greater than another: their difference."""
+    return Finding(difference, 0.0, verdict(difference.low > 0, difference.value > 0), note)
 
-    def agreement(self, id: str, statement: str, source: str, score: Score, null: Score, linear: Score,
-                  note: str = "") -> None:
-        """Two models draw the same: RP against chance and against what mean and covariance alone give."""
-        clear, beyond, half = score.low > null.high, score.low > linear.high, score.low > HALF
-        reasons = [note] if note else []
-        reasons += [] if clear else ["not clear of the null"]
-        reasons += [] if beyond else [f"RP of the Gaussian maps: {linear.value:.2f}"]
-        reasons += [] if half else ["the interval is not above one half"]
-        self.record(id, statement, source, score, null.value, judge(clear and beyond and half, clear), "; ".join(reasons))
 
-    def contrast(self, id: str, statement: str, source: str, score: Score, note: str = "") -> None:
-        """One number is greater than another: `score` is their difference."""
-        self.record(id, statement, source, score, 0.0, judge(score.low > 0, score.value > 0), note)
+def chance(score: Score, null: Score, note: str = "") -> Finding:
+    """Two models agree no more than by chance."""
+    return Finding(score, null.value, verdict(score.low <= null.high, score.high < HALF), note)
 
-    def chance(self, id: str, statement: str, source: str, score: Score, null: Score, note: str = "") -> None:
-        """Two models agree no more than by chance."""
-        self.record(id, statement, source, score, null.value, judge(score.low <= null.high, score.high < HALF), note)
+
+def decided(score: Score, full: bool, part: bool, null: float | None = 0.0, note: str = "") -> Finding:
+    """A claim with a rule of its own, which the chapter states: whether it holds fully, or in part."""
+    return Finding(score, null, verdict(full, part), note)

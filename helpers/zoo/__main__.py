@@ -10,7 +10,8 @@ import os
 import sys
 
 from helpers import paths
-from helpers.chapters.profiles import PROFILES, all_models
+from helpers.chapters.models import all_models
+from helpers.chapters.profiles import PROFILES
 from helpers.measure import descriptor
 from helpers.zoo.fleet import table, train_all, verify
 from helpers.zoo.spec import ModelSpec

@@ -1,4 +1,4 @@
-"""The lineup: who agrees with whom, and how sure a mean over pairs is."""
+"""The comparison: who agrees with whom, and how sure a mean over pairs is."""
 
 from collections import Counter
 from itertools import product
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from helpers.closed_form import GaussianDenoiser
-from helpers.measure.comparison import Lineup, across, mean_over_pairs, within
+from helpers.measure.comparison import Comparison, across, mean_over_pairs, within
 from helpers.measure.scores import THRESHOLD, wilson
 from helpers.samplers import sample
 
@@ -19,11 +19,11 @@ def noise(n=20, seed=0):
     return torch.randn(n, *SHAPE, generator=torch.Generator().manual_seed(seed))
 
 
-def lineup_of(features, n):
-    """A lineup whose descriptors are given: `mean` looks at nothing else."""
-    lineup = Lineup(noise(n))
-    lineup.features = features
-    return lineup
+def comparison_of(features, n):
+    """A comparison whose descriptors are given: `mean` looks at nothing else."""
+    comparison = Comparison(noise(n))
+    comparison.features = features
+    return comparison
 
 
 def directions(agree):
@@ -31,27 +31,27 @@ def directions(agree):
     return torch.stack([agree.float(), 1 - agree.float()], 1)
 
 
-def test_a_system_is_sampled_with_its_own_settings_and_scored_with_the_lineup_s():
+def test_a_system_is_sampled_with_its_own_settings_and_scored_with_the_comparison_s():
     z, gaussian = noise(), GaussianDenoiser(torch.zeros(SHAPE), 0.2 * torch.eye(784))
-    lineup = Lineup(z, solver="euler", steps=5)
-    lineup.add("a", gaussian)
-    lineup.add("b", gaussian, steps=7)
-    assert torch.equal(lineup.images["a"], sample(gaussian, z, "euler", steps=5))
-    assert torch.equal(lineup.images["b"], sample(gaussian, z, "euler", steps=7))
+    comparison = Comparison(z, solver="euler", steps=5)
+    comparison.add("a", gaussian)
+    comparison.add("b", gaussian, steps=7)
+    assert torch.equal(comparison.images["a"], sample(gaussian, z, "euler", steps=5))
+    assert torch.equal(comparison.images["b"], sample(gaussian, z, "euler", steps=7))
 
     def one_step(x, sigma, label=None):
         return gaussian(x, sigma)
 
     one_step.sampling, one_step.strict = {"steps": 1, "solver": "euler", "sigma_max": 3.0}, True
-    lineup.add("c", one_step)
-    torch.testing.assert_close(lineup.images["c"], gaussian(3.0 * z, 3.0))
-    assert lineup.threshold == THRESHOLD and lineup.same("a", "a").all() and lineup.rp("a", "a").value == 1
+    comparison.add("c", one_step)
+    torch.testing.assert_close(comparison.images["c"], gaussian(3.0 * z, 3.0))
+    assert comparison.threshold == THRESHOLD and comparison.same("a", "a").all() and comparison.rp("a", "a").value == 1
 
 
 def test_several_at_a_time_are_the_same_as_one_after_the_other():
     z = noise(6)
     systems = {k: GaussianDenoiser(torch.full(SHAPE, k / 10), 0.1 * torch.eye(784)) for k in range(3)}
-    together, alone = Lineup(z, steps=4), Lineup(z, steps=4)
+    together, alone = Comparison(z, steps=4), Comparison(z, steps=4)
     together.add_all(systems)
     for name, denoiser in systems.items():
         alone.add(name, denoiser)
@@ -59,35 +59,35 @@ def test_several_at_a_time_are_the_same_as_one_after_the_other():
 
 
 def test_the_matrix_has_rp_above_and_mae_below_the_diagonal():
-    lineup = Lineup(noise(10))
+    comparison = Comparison(noise(10))
     flat = torch.linspace(-0.5, 0.5, 784).view(SHAPE).expand(10, *SHAPE)
-    lineup.put("a", flat)
-    lineup.put("b", flat + 0.05)                              # 6 gray levels: within MAE's 15
-    lineup.put("c", -flat)
-    found = lineup.matrix(["a", "b", "c"])
+    comparison.put("a", flat)
+    comparison.put("b", flat + 0.05)                              # 6 gray levels: within MAE's 15
+    comparison.put("c", -flat)
+    found = comparison.matrix(["a", "b", "c"])
     assert found.diagonal().isnan().all()
-    assert found[0, 1] == lineup.rp("a", "b").value and found[1, 0] == 1 and found[2, 0] == 0
+    assert found[0, 1] == comparison.rp("a", "b").value and found[1, 0] == 1 and found[2, 0] == 0
 
 
 def test_a_mean_of_pairs_and_its_contrast_have_known_values():
     n = 4000
     g = torch.Generator().manual_seed(0)
     a, b, c = (torch.rand(n, generator=g) < p for p in (1.0, 0.7, 0.4))
-    lineup = lineup_of({"a": directions(a), "b": directions(b), "c": directions(c)}, n)
-    mean = lineup.mean([("a", "b")])
+    comparison = comparison_of({"a": directions(a), "b": directions(b), "c": directions(c)}, n)
+    mean = comparison.mean([("a", "b")])
     assert mean.value == pytest.approx(0.7, abs=0.02) and mean.low < 0.7 < mean.high
     assert mean.high - mean.low == pytest.approx(4 * (0.7 * 0.3 / n) ** 0.5, rel=0.1)           # one pair: noises alone
-    contrast = lineup.mean([("a", "b")], minus=[("a", "c")])
+    contrast = comparison.mean([("a", "b")], minus=[("a", "c")])
     assert contrast.value == pytest.approx(0.3, abs=0.02) and contrast.low > 0.25
 
 
 def test_few_systems_make_the_interval_wider_than_many_noises_would():
     n, g = 2000, torch.Generator().manual_seed(1)
     rates = (0.9, 0.8, 0.3, 0.85)
-    lineup = lineup_of({k: directions(torch.rand(n, generator=g) < r) for k, r in enumerate(rates)}, n)
+    comparison = comparison_of({k: directions(torch.rand(n, generator=g) < r) for k, r in enumerate(rates)}, n)
     pairs = within(range(4))
-    score = lineup.mean(pairs)
-    assert score.value == pytest.approx(torch.stack([lineup.same(*p) for p in pairs]).double().mean().item())
+    score = comparison.mean(pairs)
+    assert score.value == pytest.approx(torch.stack([comparison.same(*p) for p in pairs]).double().mean().item())
     assert score.high - score.low > 0.2 and score.low < score.value < score.high
 
 
@@ -97,11 +97,11 @@ def test_pairs():
 
 
 def test_errors():
-    lineup = Lineup(noise(4))
-    with pytest.raises(ValueError, match="3 images for 4 noises"):
-        lineup.put("a", noise(3))
+    comparison = Comparison(noise(4))
+    with pytest.raises(ValueError, match="for 4 noises: one each"):
+        comparison.put("a", noise(3))
     with pytest.raises(ValueError, match="no pairs"):
-        lineup.mean([])
+        comparison.mean([])
     for empty in ({}, None):
         with pytest.raises(ValueError, match="no pairs to average over"):
             mean_over_pairs({}, empty)
@@ -115,12 +115,12 @@ def shares(*rates, n=60, seed=0):
 
 def test_a_lineup_s_mean_is_that_of_its_hits():
     n = 40
-    lineup = lineup_of({name: directions(agree) for name, agree in zip("abcd", shares(0.9, 0.6, 0.3, 0.5, n=n))}, n)
+    comparison = comparison_of({name: directions(agree) for name, agree in zip("abcd", shares(0.9, 0.6, 0.3, 0.5, n=n))}, n)
     pairs, other = within("abc"), across("ab", "d")
-    hits, minus = ({pair: lineup.same(*pair) for pair in some} for some in (pairs, other))
-    assert mean_over_pairs(hits) == lineup.mean(pairs) == mean_over_pairs({p: h.double() for p, h in hits.items()})
-    assert mean_over_pairs(hits, minus) == lineup.mean(pairs, minus=other)
-    assert mean_over_pairs(hits, minus, draws=50, seed=3) == lineup.mean(pairs, other, draws=50, seed=3)
+    hits, minus = ({pair: comparison.same(*pair) for pair in some} for some in (pairs, other))
+    assert mean_over_pairs(hits) == comparison.mean(pairs) == mean_over_pairs({p: h.double() for p, h in hits.items()})
+    assert mean_over_pairs(hits, minus) == comparison.mean(pairs, minus=other)
+    assert mean_over_pairs(hits, minus, draws=50, seed=3) == comparison.mean(pairs, other, draws=50, seed=3)
     assert mean_over_pairs(hits, seed=3) != mean_over_pairs(hits)
 
 
@@ -183,3 +183,47 @@ def test_where_all_values_agree_the_interval_is_wilson_s_and_for_a_difference_th
     assert (equal.value, equal.low, equal.high) == (0, 0, 0)
     below = mean_over_pairs({("a", "b"): torch.full((30,), -1.0)})                     # a difference taken before
     assert (below.value, below.low, below.high) == (-1, -1, -1)
+
+
+def of_class(x, sigma, label=None):
+    """A flat image whose gray says the class."""
+    return (label.float() / 10).view(-1, 1, 1, 1).expand_as(x) + 0 * x
+
+
+def test_with_classes_every_noise_is_drawn_under_each_and_counted_class_by_class():
+    comparison = Comparison(noise(4), classes=3, solver="euler", steps=2)
+    comparison.add("a", of_class)
+    assert comparison.images["a"].shape == (4, 3, *SHAPE) and comparison.features["a"].shape[:2] == (4, 3)
+    torch.testing.assert_close(comparison.images["a"][:, :, 0, 0, 0], torch.tensor([[0.0, 0.1, 0.2]]).expand(4, 3))
+    g = torch.Generator().manual_seed(0)
+    first, second = (torch.nn.functional.normalize(torch.randn(4, 3, 2, generator=g), dim=-1) for _ in range(2))
+    comparison.features |= {"b": first, "c": second}
+    comparison.threshold = 0.5
+    for shift in (0, 1), (1, 0), (0, 0):
+        expected = [[(first[i, c] @ second[(i + shift[0]) % 4, (c + shift[1]) % 3]).item() > 0.5 for c in range(3)]
+                    for i in range(4)]
+        assert comparison.same("b", "c", *shift).tolist() == expected
+        assert comparison.share("b", "c", *shift).tolist() == pytest.approx(np.mean(expected, axis=1))
+    assert comparison.rp("b", "c").value == pytest.approx(comparison.share("b", "c").mean().item())
+    with pytest.raises(ValueError, match="4 noises and 3 classes"):
+        comparison.put("d", torch.zeros(4, 2, *SHAPE))
+
+
+def test_baseline_ceiling_and_slow_systems():
+    gaussian = GaussianDenoiser(torch.zeros(SHAPE), 0.2 * torch.eye(784))
+    comparison, begun = Comparison(noise(4), solver="euler", steps=4), []
+
+    def slow(x, sigma, label=None):
+        begun.append("slow")
+        return gaussian(x, sigma)
+
+    def fast(x, sigma, label=None):
+        begun.append("fast")
+        return gaussian(x, sigma)
+
+    comparison.add_all({"fast": fast, "slow": slow}, jobs=1, first=lambda name: name == "slow")
+    assert begun[0] == "slow" and list(comparison.images) == ["fast", "slow"]
+    comparison.add_linear(gaussian)
+    torch.testing.assert_close(comparison.images["linear"], gaussian.flow(comparison.z, 80.0))
+    assert comparison.ceiling("fast", fast).n == 4
+    torch.testing.assert_close(comparison.images["fast, finer"], sample(gaussian, comparison.z, "euler", steps=12))

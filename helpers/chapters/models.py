@@ -1,0 +1,34 @@
+"""Which models each chapter of a profile uses, so that the zoo can train them before any chapter runs."""
+
+from helpers.chapters.conditional import classifier, conditional_models, few_unconditional, unconditional_models
+from helpers.chapters.finetuning import finetuning_models
+from helpers.chapters.profile import Profile
+from helpers.chapters.systems import systems
+from helpers.chapters.two_regimes import half_trained, two_regimes
+from helpers.zoo import ModelSpec
+
+
+def inverse_models(profile: Profile) -> dict[str, ModelSpec]:
+    """Chapter 4's models, which are some of chapter 1's: U-Nets (two seeds, two widths), U-ViTs and plain CNNs."""
+    names = ("unet", "unet-seed", "unet-wide", "uvit", "uvit-seed", "cnn", "cnn-seed")
+    found = systems(profile)
+    return {name: found[name].spec for name in names}
+
+
+def chapter_models(profile: Profile, chapter: int) -> list[ModelSpec]:
+    """The models that one chapter of the profile uses, parents before what starts from them."""
+    if chapter == 1:
+        return [system.spec for system in systems(profile).values()]
+    if chapter == 3:
+        return [*unconditional_models(profile).values(), *few_unconditional(profile).values(),
+                *conditional_models(profile).values()]
+    if chapter == 4:
+        return list(inverse_models(profile).values())
+    if chapter == 5:
+        return [*finetuning_models(profile), classifier(profile)]
+    return [*two_regimes(profile).values(), *half_trained(profile).values()]
+
+
+def all_models(profile: Profile) -> list[ModelSpec]:
+    """Every model that some chapter of the profile uses, once."""
+    return list(dict.fromkeys(spec for chapter in (2, 1, 3, 4, 5) for spec in chapter_models(profile, chapter)))

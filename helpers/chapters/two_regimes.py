@@ -1,0 +1,21 @@
+"""Chapter 2's models: U-Nets of two widths on nested training sets, two seeds, and two disjoint halves."""
+
+from dataclasses import replace
+
+from helpers.chapters.profile import Profile
+from helpers.zoo import ModelSpec
+
+
+def two_regimes(profile: Profile) -> dict[tuple[int, int, int, int], ModelSpec]:
+    """Chapter 2's models by (width, N, seed, start): two widths, two seeds at the smaller, and the second half."""
+    small, large = profile.widths
+    keys = [(large, n, profile.seeds[0], 0) for n in profile.sizes]
+    keys += [(small, n, seed, 0) for n in profile.sizes for seed in profile.seeds]
+    keys += [(small, profile.half, profile.seeds[0], profile.half)]
+    return {key: profile.model(*key) for key in keys}
+
+
+def half_trained(profile: Profile) -> dict[int, ModelSpec]:
+    """Chapter 2's check of undertraining, by seed: the small width on the largest set, for half the steps."""
+    specs = {seed: profile.model(profile.widths[0], profile.sizes[-1], seed) for seed in profile.seeds}
+    return {seed: replace(s, recipe=replace(s.recipe, steps=s.recipe.steps // 2)) for seed, s in specs.items()}

@@ -1,0 +1,37 @@
+"""The README's table of verdicts, written from data/results."""
+
+from pathlib import Path
+
+from helpers.paths import NOTEBOOKS, RESULTS, ROOT
+from helpers.report.record import read_all
+from helpers.report.tables import markdown_table
+
+MARKERS = ("<!-- verdicts -->", "<!-- /verdicts -->")
+
+
+def chapter_file(chapter: int, notebooks: Path = NOTEBOOKS) -> str | None:
+    """The stem of a chapter's pair: 2 -> "02-two-regimes"."""
+    return next((path.stem for path in sorted(notebooks.glob(f"{chapter:02d}-*.md"))), None)
+
+
+def readme_section(results: Path = RESULTS, notebooks: Path = NOTEBOOKS) -> str:
+    """The verdict table of all chapters in Markdown, between its markers."""
+    rows = []
+    for content in read_all(results):
+        stem = chapter_file(content["chapter"], notebooks)
+        link = f"[{content['chapter']}](notebooks/{stem}.ipynb)" if stem else str(content["chapter"])
+        rows += [(link, claim) for claim in content["claims"]]
+    table = markdown_table(rows) if rows else "No chapter has been run yet."
+    return f"{MARKERS[0]}\n{table}\n{MARKERS[1]}"
+
+
+def update_readme(readme: Path = ROOT / "README.md", results: Path = RESULTS, notebooks: Path = NOTEBOOKS) -> bool:
+    """Rewrite the README's verdict section; True if it changed."""
+    old = readme.read_text(encoding="utf-8")
+    if any(old.count(marker) != 1 for marker in MARKERS):
+        raise ValueError(f"{readme.name} must hold {MARKERS[0]} and {MARKERS[1]} exactly once each")
+    before, rest = old.split(MARKERS[0])
+    new = before + readme_section(results, notebooks) + rest.split(MARKERS[1])[1]
+    if new != old:
+        readme.write_text(new, encoding="utf-8")
+    return new != old
