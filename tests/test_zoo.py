@@ -102,6 +102,46 @@ def test_a_model_is_found_by_its_key_and_a_missing_parent_is_a_clear_error(folde
     assert zoo.train_model(child, zoo=folder).name == child.file and find(child.key, folder) == child
 
 
+def test_a_parent_s_file_that_holds_another_model_is_an_error(folder):
+    """By whatever name it came there: its weights are whole, and its header says that they are another model's."""
+    other = dataclasses.replace(SPEC, recipe=dataclasses.replace(SPEC.recipe, seed=5))
+    child = tuned("attention")
+    for spec in (SPEC, child, other):
+        zoo.train_model(spec, zoo=folder)
+    (folder / other.file).replace(folder / SPEC.file)
+    for attempt in (lambda: load_denoiser(child, zoo=folder), lambda: zoo.train_model(tuned("lora"), zoo=folder),
+                    lambda: find(SPEC.key, folder)):
+        with pytest.raises(ValueError, match=rf"{SPEC.file} holds another model.*{other.key}.*make zoo"):
+            attempt()
+
+
+def test_the_whole_chain_of_parents_is_checked(folder):
+    """A part on a part: the first model is under both, and a wrong one is seen from the end."""
+    middle = tuned("attention")
+    last = dataclasses.replace(middle, init_from=middle.key, trainable="bias-norm")
+    other = dataclasses.replace(SPEC, recipe=dataclasses.replace(SPEC.recipe, seed=5))
+    for spec in (SPEC, middle, last, other):
+        zoo.train_model(spec, zoo=folder)
+    load_denoiser(last, zoo=folder, train=False)
+    (folder / other.file).replace(folder / SPEC.file)
+    with pytest.raises(ValueError, match=f"{SPEC.file} holds another model"):
+        load_denoiser(last, zoo=folder)
+
+
+@pytest.mark.parametrize("text", ["{}", "spec", '{"options": 3}', "[]"])
+def test_a_parent_whose_header_names_no_model_is_an_error(folder, text):
+    write_weights(folder / SPEC.file, build(SPEC), text, {}, half=True)
+    with pytest.raises(ValueError, match="names no model in its header.*make zoo"):
+        find(SPEC.key, folder)
+
+
+def test_a_hint_fits_the_folder(tmp_path):
+    """Git can restore the shipped zoo and no other."""
+    for folder, restorable in ((paths.ZOO, True), (tmp_path, False)):
+        hint = zoo._hint(folder / SPEC.file)
+        assert ("git checkout" in hint) == restorable and "make zoo" in hint and str(folder / SPEC.file) in hint
+
+
 def tuned(trainable, **changes):
     """A spec that goes on from SPEC's weights with a part of the network, on other images."""
     return dataclasses.replace(SPEC, subset_size=8, subset_start=100, init_from=SPEC.key, trainable=trainable,

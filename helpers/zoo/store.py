@@ -1,12 +1,13 @@
 """The zoo: from the description of a model to its trained denoiser.
 
-A `ModelSpec` (`specs.py`) says everything that decides a model's weights, and its key names them:
+A `ModelSpec` (`spec.py`) says everything that decides a model's weights, and its key names them:
 `data/zoo/<name>-<key>.safetensors` holds the EMA weights (float16) and, in its header, the spec, a summary of the training
 and the versions. Nothing is unpickled.
 
 Used by every chapter.
 """
 
+import json
 from pathlib import Path
 
 import torch
@@ -42,7 +43,7 @@ def load_denoiser(spec: ModelSpec, device: str | torch.device = "cpu", zoo: Path
     path = (zoo or paths.ZOO) / spec.file
     if not path.exists():
         if not train:
-            raise FileNotFoundError(f"{path} is missing: train it with `make zoo`, or restore it from git")
+            raise FileNotFoundError(f"{path} is missing: train it with {_command(path.parent)}, or restore it from git")
         train_model(spec, zoo=zoo, device=device)
     objective = make_objective(spec.objective, **dict(spec.objective_options))
     return NetworkDenoiser(_load(path, spec, zoo), objective).requires_grad_(False).eval().to(device)
@@ -59,7 +60,7 @@ def _load(path: Path, spec: ModelSpec, zoo: Path | None) -> nn.Module:
     network = _restricted(_parent(spec, zoo).network, spec)
     learned = {name for name, p in network.named_parameters() if p.requires_grad}
     if learned != weights.keys():
-        raise ValueError(f"{path.name} does not hold what {spec.trainable!r} trains: delete it and run `make zoo`")
+        raise ValueError(f"{path.name} does not hold what {spec.trainable!r} trains: {_hint(path)}")
     network.load_state_dict(network.state_dict() | weights)
     return network
 
@@ -77,17 +78,38 @@ def _parent(spec: ModelSpec, zoo: Path | None, device: str | torch.device = "cpu
 
 
 def find(key: str, zoo: Path | None = None) -> ModelSpec:
-    """The spec of the zoo's model with this key, from its header. FileNotFoundError if the zoo has none."""
-    paths_found = sorted((zoo or paths.ZOO).glob(f"*-{key}.safetensors"))
-    if not paths_found:
-        raise FileNotFoundError(f"the zoo has no model {key}, from which another one starts: train it first (`make zoo`)")
-    return ModelSpec.parse(read(paths_found[0])[1]["spec"])
+    """The spec of the zoo's model with this key, from its header.
+
+    FileNotFoundError if the zoo has none; ValueError if the file of that name holds another model: what starts from it
+    would be made of two models that do not belong together.
+    """
+    path = next(iter(sorted((zoo or paths.ZOO).glob(f"*-{key}.safetensors"))), None)
+    if path is None:
+        raise FileNotFoundError(f"the zoo has no model {key}, from which another one starts: train it first with "
+                                f"{_command(zoo or paths.ZOO)}")
+    try:
+        spec = ModelSpec.parse(read(path)[1]["spec"])
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path.name} names no model in its header ({error}): {_hint(path)}") from error
+    if spec.key != key:
+        raise ValueError(f"{path.name} holds another model than its name says, {spec.name} ({spec.key}): {_hint(path)}")
+    return spec
 
 
 def read(path: Path, spec: ModelSpec | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and the header of a zoo file, checked. ValueError if it is damaged or not the model that `spec` names."""
-    hint = f"restore it (git checkout -- data/zoo/{path.name}), or delete it and run `make zoo`"
-    return read_weights(path, spec.json if spec else None, hint)
+    return read_weights(path, spec.json if spec else None, _hint(path))
+
+
+def _command(zoo: Path) -> str:
+    """What a reader types to train the models of a zoo."""
+    return "`make zoo`" if zoo == paths.ZOO else "`make zoo` (ARGS=\"--profile NAME\" for another profile's models)"
+
+
+def _hint(path: Path) -> str:
+    """What to do about a file that is damaged or out of place; git has those of the shipped zoo alone."""
+    restore = f"restore it (`git checkout -- data/zoo/{path.name}`), or " if path.parent == paths.ZOO else ""
+    return f"{restore}delete {path} and train it again with {_command(path.parent)}"
 
 
 def train_model(spec: ModelSpec, zoo: Path | None = None, device: str | torch.device = "cpu", every: float = 60.0,
