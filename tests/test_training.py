@@ -1,6 +1,7 @@
-"""Training: the loop learns, resumes bit for bit after a SIGKILL, and stops on a loss that is not finite."""
+"""Training: the loop learns, resumes bit for bit after a SIGKILL, and stops on what is not finite."""
 
 import dataclasses
+import math
 import os
 import signal
 import subprocess
@@ -13,7 +14,8 @@ import torch
 from helpers.models.architectures import MLP, ResidualCNN, UViT
 from helpers.models.networks import UNet
 from helpers.models.objectives import EDM
-from helpers.models.training import Recipe, State, hide, train, update_ema
+from helpers.models.state import update_ema
+from helpers.models.training import Recipe, State, descend, hide, train
 
 RECIPE = Recipe(steps=12, batch=8, warmup=3, muon=0.02)
 CONDITIONAL = {
@@ -110,18 +112,76 @@ def test_killed_at_any_moment_it_ends_with_the_same_weights(tmp_path):
     assert same(*states)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_state(tmp_path):
-    class Bad(EDM):
-        def loss(self, *args):
-            self.__dict__["calls"] = self.__dict__.get("calls", 0) + 1
-            return super().loss(*args) * (float("nan") if self.calls == 6 else 1.0)
+def spoiled(what, step):
+    """An objective whose loss (or only whose gradient, in the stem) is not finite in one step, and fine in all others."""
+    class Objective(EDM):
+        def loss(self, network, *args):
+            value = super().loss(network, *args)
+            if round(args[-1] * RECIPE.steps) != step:
+                return value
+            return value * math.nan if what == "loss" else value + (0 * network.stem.bias.sum()).sqrt()
+    return Objective()
 
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+@pytest.mark.parametrize("check_every, saved", [(1, 5), (3, 3), (12, None)])
+def test_what_is_not_finite_stops_the_run_and_is_never_saved(tmp_path, what, check_every, saved):
+    """Also in a step that nobody looks at: the error names it at the next check, and the last checkpoint is before it."""
     state, path = fresh(), tmp_path / "c.safetensors"
-    with pytest.raises(FloatingPointError, match="loss is nan at step 5.*last good state"):
-        list(train(state, Bad(), images(), None, RECIPE, path, "key", every=0))
-    other = fresh(seed=1)
-    other.load(path, "key")
-    assert other.step == 5 and all(t.isfinite().all() for t in other.tensors().values())
+    with pytest.raises(FloatingPointError, match=f"the {what} is nan at step 5") as error:
+        list(train(state, spoiled(what, 5), images(), None, RECIPE, path, "key", every=0, check_every=check_every))
+    assert str(error.value).endswith(f"the last good state is {path}" if saved else "lower the learning rate")
+    assert path.exists() == bool(saved)
+    if saved:
+        other = fresh(seed=1)
+        other.load(path, "key")
+        assert other.step == saved and all(t.isfinite().all() for t in other.tensors().values())
+    if check_every == 1:
+        assert all(t.isfinite().all() for t in state.tensors().values() if t.shape != (12,))
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path):
+    """Loss and gradient of the last step are fine, and the step itself leads out of the numbers."""
+    path, state = tmp_path / "c.safetensors", fresh()
+    for part in state.optimizer.parts:
+        part.register_step_post_hook(lambda *_: state.network.head[2].bias.data.fill_(math.inf))
+    with pytest.raises(FloatingPointError, match="network.head.2.bias is not finite after step 0: lower the learning rate$"):
+        run(state, checkpoint=path, key="key", every=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("check_every", [3, 5, 50])
+def test_every_loss_is_kept_however_seldom_they_are_looked_at(tmp_path, check_every):
+    every, seldom, path = fresh(), fresh(), tmp_path / "c.safetensors"
+    run(every)
+    seen = run(seldom, check_every=check_every, checkpoint=path, key="key")
+    assert torch.equal(seldom.losses, every.losses) and (every.losses > 0.1).all()
+    assert [p.step for p in seen] == sorted({*range(check_every, 13, check_every), 12})
+    assert [p.loss for p in seen] == [every.losses[p.step - 1] for p in seen]
+    again = fresh()
+    again.load(path, "key")
+    assert torch.equal(again.losses, every.losses)
+
+
+class NoWaiting(torch.utils._python_dispatch.TorchDispatchMode):
+    """Counts what makes a GPU's host wait: numbers that are read from tensors."""
+
+    reads = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.reads += function is torch.ops.aten._local_scalar_dense.default
+        return function(*args, **(kwargs or {}))
+
+
+def test_between_checks_the_loop_reads_no_number_from_a_tensor():
+    weight, losses = torch.nn.Parameter(torch.ones(3)), torch.zeros(6)
+    loop = descend(lambda step: (step + weight).square().sum(), lambda step: weight.grad.zero_(), [weight], losses,
+                   check_every=3)
+    with NoWaiting() as counter:
+        assert next(loop).step == 3
+        once = counter.reads
+        assert next(loop).step == 6
+    assert losses.tolist() == [3, 12, 27, 48, 75, 108] and counter.reads == 2 * once <= 12
 
 
 def test_damaged_and_foreign_checkpoints(tmp_path):
@@ -135,9 +195,61 @@ def test_damaged_and_foreign_checkpoints(tmp_path):
 
 
 def test_learning_rate_warms_up_and_falls_to_nothing():
+    """(k + 1) / warmup up to step warmup - 1, whose factor is the first whole one, times half a cosine."""
     recipe = Recipe(steps=1000, warmup=100)
-    factors = [recipe.rate_factor(step) for step in (0, 49, 99, 499, 999)]
-    assert factors == pytest.approx([0.01, 0.5, 0.976, 0.502, 0.0], abs=0.02)
+    for step, warm in ((0, 0.01), (1, 0.02), (49, 0.5), (98, 0.99), (99, 1.0), (100, 1.0), (500, 1.0), (999, 1.0)):
+        assert recipe.rate_factor(step) == pytest.approx(warm * math.cos(math.pi * step / 2000) ** 2, rel=1e-9)
+    assert Recipe(steps=4, warmup=0).rate_factor(0) == 1.0
+    assert recipe.rate_factor(500) == pytest.approx(0.5) and recipe.rate_factor(999) < 3e-6
+
+
+def test_every_step_is_taken_at_its_own_rate():
+    state = fresh()
+    for p in train(state, EDM(), images(), None, RECIPE):
+        for part, peak in zip(state.optimizer.parts, (3e-3, 0.02)):
+            assert part.param_groups[0]["lr"] == pytest.approx(peak * RECIPE.rate_factor(p.step - 1))
+
+
+def test_two_seeds_share_no_step():
+    """With seed + step, seed 1 would take in step k the batch and the noise of seed 0 in step k + 1."""
+    seeds = [{Recipe(steps=20_000, seed=seed).seed_at(step) for step in range(20_000)} for seed in (0, 1, 2, 1000)]
+    assert len(set().union(*seeds)) == 4 * 20_000
+    batches = [heard(None, seed=seed)[0].view(50, 40).unique(dim=0) for seed in (0, 1, 2)]
+    assert len(torch.cat(batches).unique(dim=0)) == 150
+
+
+@pytest.mark.parametrize("options, said", [
+    ({"steps": 0}, "steps must be a whole number of 1 or more, got 0"), ({"steps": 1.5}, "of 1 or more, got 1.5"),
+    ({"batch": 0}, "batch must be a whole number of 1 or more, got 0"), ({"batch": -3}, "got -3"),
+    ({"warmup": -1}, "warmup must be a whole number of 0 or more, got -1"),
+    ({"seed": 1.5}, "seed must be a whole number, got 1.5"), ({"rate": 0.0}, "rate must be above 0, got 0.0"),
+    ({"rate": math.nan}, "rate must be above 0, got nan"),
+    ({"rate": math.inf}, "rate must be above 0, got inf"), ({"muon": -0.1}, "muon must be 0 or more, got -0.1"),
+    ({"beta1": 1.0}, "beta1 must be from 0 to below 1"), ({"beta2": -0.1}, "beta2 must be from 0 to below 1"),
+    ({"ema": 0.0}, "ema must be between 0 and 1, got 0.0"), ({"ema": 1.0}, "ema must be between 0 and 1, got 1.0"),
+    ({"label_dropout": 1.1}, "label_dropout must be from 0 to 1, got 1.1")])
+def test_recipes_that_make_no_sense_are_refused_in_one_line(options, said):
+    with pytest.raises(ValueError) as error:
+        Recipe(**{"steps": 10} | options)
+    assert str(error.value).startswith(f"a recipe's {next(iter(options))} must be") and said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("data, said", [
+    (torch.zeros(0, 1, 8, 8), r"N >= 1.*got \(0, 1, 8, 8\)"), (torch.zeros(2, 8, 8), r"got \(2, 8, 8\)"),
+    (torch.zeros(2, 1, 8, 8, dtype=torch.uint8), "floats in .*to_float.*torch.uint8"),
+    (torch.full((2, 1, 8, 8), 255.0), "got values up to 255"), (torch.full((2, 1, 8, 8), math.nan), "got values up to nan")])
+def test_images_that_cannot_be_learned_from_are_refused(data, said):
+    with pytest.raises(ValueError, match=said):
+        next(train(fresh(), EDM(), data, None, RECIPE))
+
+
+@pytest.mark.parametrize("labels, said", [
+    (torch.tensor([0, 10]), "from 0 to 9 .*from 0 to 10$"), (torch.tensor([-1, 3]), "from -1 to 3$"),
+    (torch.tensor([1, 2, 3]), r"\(3,\) of torch.int64 for 2 images"), (torch.tensor([0.0, 1.0]), "torch.float32")])
+def test_labels_that_the_network_does_not_know_are_refused(labels, said):
+    with pytest.raises(ValueError, match=said):
+        next(train(State(CONDITIONAL["unet"](), RECIPE), EDM(), images(), labels, RECIPE))
 
 
 def test_ema_reaches_back_over_a_fraction_of_the_run():
