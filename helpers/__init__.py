@@ -1,8 +1,36 @@
 """The package behind the book, small enough to read from end to end.
 
-In this order the modules teach the theory: data, noise, kernels, networks, architectures, objectives, training, solvers,
-samplers, fewstep, generators, classifier, partial, specs, weights, zoo, closed_form, operators, inverse,
-gaussian_posterior, edits, descriptor, scores, residuals, geometry, alignment, lineup, by_class, systems, conditional,
-finetuning, profiles, keeper, paper, claims, verdicts, tables, plots, system_plots, score_plots, notebook, run; parallel is a
-tool.
+Its rooms teach the theory in this order, and import from earlier ones alone:
+
+    paths, parallel      where things are; two small networks at a time
+    data, noise          images as one tensor; the noise that two models share
+    denoiser             what a denoiser is
+    kernels, samplers    coordinates of diffusion models; from noise to an image
+    operators            measurements of an image
+    closed_form          denoisers without training: N images, a Gaussian, a Gaussian given a measurement
+    guidance             denoisers led by a class or by a measurement
+    models               networks, what they are trained to predict, and the loop that trains them
+    zoo                  from the description of a model to its trained denoiser
+    measure              how images are compared, and how sure that is
+    report               claims, verdicts, tables, figures; a notebook from a chapter's text
+    chapters             the sizes and models of the book's chapters, and the desk at which they work
+    run                  the driver: python -m helpers.run 2
+
+The ten names that a reader needs can be had from here: `from helpers import sample, load_denoiser`.
 """
+
+from importlib import import_module
+
+_HOMES = {
+    "load": "data", "initial_noise": "noise", "EmpiricalDenoiser": "closed_form", "GaussianDenoiser": "closed_form",
+    "sample": "samplers", "ModelSpec": "zoo", "load_denoiser": "zoo",
+    "rp_score": "measure.scores", "gl_score": "measure.scores", "mae_score": "measure.scores",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str):
+    """One of the ten names, looked up when it is asked for: torch takes seconds to load, and the driver's errors none."""
+    if name not in _HOMES:
+        raise AttributeError(f"helpers has no {name!r}; its rooms are modules, and its names {', '.join(_HOMES)}")
+    return getattr(import_module(f"helpers.{_HOMES[name]}"), name)
