@@ -13,8 +13,8 @@ import argparse
 import contextlib
 import hashlib
 import json
-import os
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -23,123 +23,145 @@ from pathlib import Path
 
 import nbformat
 
-from helpers.paths import NOTEBOOKS, RESULTS, RUNS
+from helpers import paths
 from helpers.report import record
+from helpers.report.files import reason, refuse_unwritable, replace_all
 from helpers.report.kernel import ChapterError, UsageError, execute, refuse_another_checkout
-from helpers.report.notebook import default_parameters, normalize, read_text
+from helpers.report.notebook import normalize, read_text
+from helpers.report.parameters import choose_parameters, default_parameters
 
 
 @dataclass(frozen=True)
 class Folders:
     """Where chapters are read and where outputs go; tests put them elsewhere."""
 
-    notebooks: Path = NOTEBOOKS
-    results: Path = RESULTS
-    runs: Path = RUNS
+    notebooks: Path = paths.NOTEBOOKS
+    results: Path = paths.RESULTS
+    runs: Path = paths.RUNS
 
 
-def chapters(notebooks: Path = NOTEBOOKS) -> dict[int, Path]:
+def chapters(notebooks: Path = paths.NOTEBOOKS) -> dict[int, Path]:
     """Chapter number -> its text, in order."""
     return {int(p.name[:2]): p for p in sorted(notebooks.glob("[0-9][0-9]-*.md"))}
 
 
 def find_chapter(number: str, notebooks: Path) -> Path:
     """The text of a chapter by its number; a UsageError with the known ones otherwise."""
-    known = chapters(notebooks)
-    if not number.isdigit() or int(number) not in known:
+    known = {str(k): path for k, path in chapters(notebooks).items()}
+    if number.lstrip("0") not in known:
         listed = ", ".join(f"{k} ({path.stem})" for k, path in known.items()) or "none"
         raise UsageError(f"no chapter {number!r}; the chapters are: {listed}, or: all")
-    return known[int(number)]
-
-
-def convert(name: str, text: str, default):
-    """The text of `-p name text` as the type of the default; a UsageError otherwise."""
-    kind = type(default)
-    if kind is bool:
-        words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-        if text.lower() in words:
-            return words[text.lower()]
-    else:
-        with contextlib.suppress(ValueError, TypeError):
-            return kind(text)
-    raise UsageError(f"parameter {name!r} is {kind.__name__} (default {default!r}), so {text!r} is not a value for it")
-
-
-def known_profiles() -> list[str]:
-    """The names of the profiles; imported here, because torch takes seconds to load and most errors need none of it."""
-    from helpers.chapters.profiles import PROFILES
-
-    return list(PROFILES)
-
-
-def choose_parameters(defaults: dict, given: list[tuple[str, str]], profile: str | None) -> dict:
-    """The parameters that differ from the defaults, checked and converted."""
-    pairs = [*given, ("profile", profile)] if profile is not None else list(given)
-    chosen = {}
-    for name, text in pairs:
-        if name not in defaults:
-            raise UsageError(f"unknown parameter {name!r}; this chapter knows: {', '.join(defaults) or 'none'}")
-        value = convert(name, text, defaults[name])
-        if name == "profile" and value not in known_profiles():
-            raise UsageError(f"unknown profile {value!r}; the profiles are: {', '.join(known_profiles())}")
-        if value != defaults[name]:
-            chosen[name] = value
-    return chosen
+    return known[number.lstrip("0")]
 
 
 def stem_of(path: Path, chosen: dict) -> str:
     """The name of a run's outputs: 02-two-regimes, or 02-two-regimes-seed-1 for a run with other parameters."""
-    tail = "".join(f"-{name}-{value}" for name, value in sorted(chosen.items()))
+    tail = "".join(f"-{name}-{Path(value).stem if name == 'profile' else value}" for name, value in sorted(chosen.items()))
     return path.stem + re.sub(r"[^A-Za-z0-9._-]", "_", tail)
 
 
-def replace(target: Path, text: str) -> None:
-    """Write a file all at once: a reader, or a crash, never sees half of it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, target)
+@dataclass(frozen=True)
+class Run:
+    """One run of a chapter, all of whose request was found to be possible: inputs, and where outputs go."""
+
+    path: Path              # the text
+    notebook: object        # the text as a notebook, as it was when the run was planned
+    digest: str             # of the text
+    chosen: dict            # the parameters that differ from the defaults
+    cwd: Path
+    ipynb: Path
+    results: Path
+    failed: Path            # the notebook, should a cell fail
+    cost: dict | None       # the stored cost, where it stays
 
 
-def with_cost(report: dict, wall: float, text: str, target: Path, remeasure: bool) -> dict:
-    """The report with the run's cost. The stored cost stays while the text does: timings vary, files should not."""
+def plan(path: Path, given: list[tuple[str, str]], folders: Folders, out: Path | None, remeasure: bool) -> Run:
+    """All that can be refused is refused here, before the work: a UsageError says what and why."""
+    try:
+        text, notebook = path.read_text(encoding="utf-8"), read_text(path)
+    except ValueError as error:
+        raise UsageError(f"{path.name} cannot be read as a chapter: {error}") from error
     digest = hashlib.sha256(text.encode()).hexdigest()
-    used = report.pop("usage")
-    cost = {"wall_seconds": wall, "text_sha256": digest, **used}
-    if target.exists() and not remeasure:
-        stored = json.loads(target.read_text(encoding="utf-8")).get("cost", {})
-        cost = stored if stored.get("text_sha256") == digest else cost
-    return report | {"cost": record.rounded(cost)}
-
-
-def run_chapter(path: Path, given: list[tuple[str, str]], profile: str | None, folders: Folders,
-                out: Path | None = None, remeasure: bool = False) -> tuple[Path, Path]:
-    """Run one chapter and put its notebook and results where they belong; returns both paths."""
-    notebook = read_text(path)
-    chosen = choose_parameters(default_parameters(notebook), given, profile)
+    defaults = default_parameters(notebook)
+    chosen = choose_parameters(defaults, given)
+    if chosen.get("profile", "").endswith(".toml"):     # the kernel runs in another folder than the command
+        chosen["profile"] = str(Path(chosen["profile"]).expanduser().resolve())
     elsewhere = out or (folders.runs if chosen else None)
     stem = stem_of(path, chosen)
     ipynb = (elsewhere or folders.notebooks) / f"{stem}.ipynb"
     results = elsewhere / f"{stem}.json" if elsewhere else folders.results / f"{path.name[:2]}.json"
-    with tempfile.TemporaryDirectory() as temporary:
-        source, executed, found = (Path(temporary) / name for name in ("source.ipynb", "executed.ipynb", results.name))
-        nbformat.write(notebook, source)
-        start = time.perf_counter()
-        try:
-            execute(source, executed, chosen, found, folders.notebooks)
-        except ChapterError as error:
-            replace(folders.runs / f"{stem}-failed.ipynb", executed.read_text(encoding="utf-8"))
-            raise ChapterError(f"{path.stem}: {error} (see {folders.runs / f'{stem}-failed.ipynb'})") from error
-        wall = time.perf_counter() - start
+    for target in (ipynb, results):
+        refuse_unwritable(target)
+    if "profile" in defaults:
+        # Imported here, because torch takes seconds to load and most errors need none of it.
+        from helpers.chapters.ready import refuse_unready
+
+        refuse_unready((defaults | chosen)["profile"], folders.notebooks)
+    return Run(path, notebook, digest, chosen, folders.notebooks, ipynb, results,
+               (elsewhere or folders.runs) / f"{stem}-failed.ipynb", None if remeasure else stored_cost(results, digest))
+
+
+def stored_cost(results: Path, digest: str) -> dict | None:
+    """The cost in a results file, if it is this text's: timings vary, files should not. None from a damaged file."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        cost = json.loads(results.read_text(encoding="utf-8")).get("cost", {})
+        return cost if cost.get("text_sha256") == digest else None
+
+
+def carry_out(run: Run) -> None:
+    """Run the chapter and put notebook and results where they belong. A ChapterError says where what was done is kept."""
+    work = workplace(run)
+    executed, found = work / run.ipynb.name, work / run.results.name
+    start = time.perf_counter()
+    try:
+        nbformat.write(run.notebook, work / "source.ipynb")
+        execute(work / "source.ipynb", executed, run.chosen, found, run.cwd)
         if not found.exists():
-            raise ChapterError(f"{path.stem}: the chapter ran but never called report.close()")
-        report = json.loads(found.read_text(encoding="utf-8"))
-        report = with_cost(report, wall, path.read_text(encoding="utf-8"), results, remeasure)
-        done = nbformat.read(executed, as_version=4)
-    normalize(done, int(path.name[:2]))
-    replace(ipynb, nbformat.writes(done) + "\n")
-    replace(results, record.canonical(report))
-    return ipynb, results
+            raise ChapterError("the chapter ran but never called report.close()")
+    except (ChapterError, OSError) as error:
+        raise ChapterError(f"{run.path.stem}: {error}{keep_failed(run, executed)}") from error
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    try:
+        store(run, executed, found, time.perf_counter() - start)
+    except OSError as error:
+        raise ChapterError(f"{run.path.stem} ran, but {error.filename or 'its outputs'} cannot be written "
+                           f"({reason(error)}): notebook and results are kept in {work}") from error
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def workplace(run: Run) -> Path:
+    """A new temporary folder with room for the outputs; a UsageError where there is none."""
+    try:
+        work = Path(tempfile.mkdtemp(prefix=f"{run.path.stem}-"))
+    except OSError as error:
+        raise UsageError(f"no temporary folder can be made ({reason(error)}): set TMPDIR to a folder with room") from error
+    refuse_unwritable(work / run.ipynb.name)
+    return work
+
+
+def keep_failed(run: Run, executed: Path) -> str:
+    """Put the notebook of a run that failed where it can be looked at: " (see ...)", or nothing where none was written."""
+    if not executed.exists():
+        shutil.rmtree(executed.parent, ignore_errors=True)
+        return ""
+    try:
+        replace_all({run.failed: executed.read_text(encoding="utf-8")})
+    except OSError:
+        return f" (see {executed})"
+    shutil.rmtree(executed.parent, ignore_errors=True)
+    return f" (see {run.failed})"
+
+
+def store(run: Run, executed: Path, found: Path, wall: float) -> None:
+    """Normalize what was executed, add the cost to the report, and write both. OSError where they cannot be written."""
+    done, report = nbformat.read(executed, as_version=4), json.loads(found.read_text(encoding="utf-8"))
+    normalize(done, int(run.path.name[:2]))
+    used = report.pop("usage")
+    cost = run.cost or {"wall_seconds": wall, "text_sha256": run.digest, **used}
+    content = record.canonical(report | {"cost": record.rounded(cost)})
+    replace_all({run.ipynb: nbformat.writes(done) + "\n", run.results: content})
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -156,25 +178,41 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None, folders: Folders | None = None) -> int:
-    """Run what the arguments ask for: 0, 1 where a cell fails, 2 for a request that cannot be met."""
-    folders = folders or Folders()
+    """Run what the arguments ask for: 0, 1 for a failure, 2 for a request that cannot be met, 130 after Ctrl-C."""
     wanted = parse(argv)
     try:
-        refuse_another_checkout(Path.cwd())
-        known = chapters(folders.notebooks)
-        paths = list(known.values()) if wanted.chapter == "all" else [find_chapter(wanted.chapter, folders.notebooks)]
-        if not paths:
-            raise UsageError("there is no chapter to run")
-        for path in paths:
-            start = time.perf_counter()
-            print(f"{path.stem} ...", flush=True)
-            given = [tuple(pair) for pair in wanted.parameter]
-            ipynb, _ = run_chapter(path, given, wanted.profile, folders, wanted.out, wanted.remeasure)
-            print(f"{path.stem} done in {time.perf_counter() - start:.0f} s: {shown(ipynb)}", flush=True)
-    except (UsageError, ChapterError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
+        run_all(wanted, folders or Folders())
+    except UsageError as error:
+        return complain(f"error: {error}", 2)
+    except (ChapterError, OSError) as error:
+        return complain(f"error: {error}", 1)
+    except KeyboardInterrupt:
+        return complain("interrupted: nothing of this chapter was stored", 130)
     return 0
+
+
+def run_all(wanted: argparse.Namespace, folders: Folders) -> None:
+    """Plan every run that is asked for, then carry them out, with a line before and after each."""
+    refuse_another_checkout(Path.cwd())
+    every = wanted.chapter == "all"
+    asked = chapters(folders.notebooks).values() if every else [find_chapter(wanted.chapter, folders.notebooks)]
+    given = [tuple(pair) for pair in wanted.parameter]
+    if wanted.profile is not None:
+        given.append(("profile", wanted.profile))
+    runs = [plan(path, given, folders, wanted.out, wanted.remeasure) for path in asked]
+    if not runs:
+        raise UsageError("there is no chapter to run")
+    for run in runs:
+        start = time.perf_counter()
+        print(f"{run.path.stem} ...", flush=True)
+        carry_out(run)
+        print(f"{run.path.stem} done in {time.perf_counter() - start:.0f} s: {shown(run.ipynb)}", flush=True)
+
+
+def complain(text: str, code: int) -> int:
+    """One line on stderr, and the exit code."""
+    print(" ".join(text.split()), file=sys.stderr)
+    return code
 
 
 def shown(path: Path) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from helpers import run
 from helpers.paths import NOTEBOOKS
-from helpers.report.notebook import default_parameters
+from helpers.report.parameters import default_parameters
 
 CHAPTERS = list(run.chapters().values())
 MAX_LINES, MAX_PARAMETERS, MAX_BYTES, MIN_ALT = 20, 3, 1_000_000, 40

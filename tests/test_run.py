@@ -49,39 +49,11 @@ report.close()
 
 
 @pytest.fixture
-def folders(tmp_path, monkeypatch):
-    """Folders with one tiny chapter, and two profiles that a chapter may ask for."""
-    monkeypatch.setattr(run, "known_profiles", lambda: ["laptop", "smoke"])
+def folders(tmp_path):
+    """Folders with one tiny chapter."""
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / "07-tiny.md").write_text(HEADER + PARAMETERS + BODY)
     return run.Folders(tmp_path / "notebooks", tmp_path / "results", tmp_path / "runs")
-
-
-@pytest.mark.parametrize("argv, words", [
-    (["8"], "the chapters are: 7 (07-tiny)"),
-    (["x"], "the chapters are: 7 (07-tiny)"),
-    (["7", "-p", "sed", "1"], "unknown parameter 'sed'; this chapter knows: profile, seed, rate, fast"),
-    (["7", "--profile", "huge"], "unknown profile 'huge'; the profiles are: laptop, smoke"),
-    (["7", "-p", "profile", "huge"], "unknown profile 'huge'; the profiles are: laptop, smoke"),
-    (["7", "-p", "seed", "1.5"], "'seed' is int (default 0), so '1.5'"),
-    (["7", "-p", "rate", "fast"], "'rate' is float"),
-    (["7", "-p", "fast", "perhaps"], "'fast' is bool"),
-])
-def test_a_wrong_request_is_one_line_and_exit_code_2(folders, capsys, argv, words):
-    assert run.main(argv, folders) == 2
-    message = capsys.readouterr().err
-    assert words in message and message.startswith("error: ") and message.count("\n") == 1
-
-
-def test_values_keep_the_type_of_the_default():
-    defaults = {"seed": 0, "rate": 0.5, "fast": True, "name": "a"}
-    given = [("seed", "3"), ("rate", "1"), ("fast", "no"), ("name", "1")]
-    chosen = run.choose_parameters(defaults, given, None)
-    assert chosen == {"seed": 3, "rate": 1.0, "fast": False, "name": "1"} and isinstance(chosen["rate"], float)
-
-
-def test_a_default_given_by_name_is_a_default_run():
-    assert run.choose_parameters({"seed": 0}, [("seed", "0")], None) == {}
 
 
 def test_two_runs_give_equal_bytes_and_keep_the_cost(folders):

@@ -85,9 +85,11 @@ def execute(source: Path, executed: Path, chosen: dict, found: Path, cwd: Path) 
         with environment(CHAPTER_RESULTS=str(found)):
             papermill.execute_notebook(str(source), str(executed), parameters=chosen, cwd=str(cwd), progress_bar=False,
                                        kernel_name="python3", kernel_manager_class=own_kernel(),
-                                       extra_arguments=["--IPKernelApp.log_level=ERROR"])
+                                       extra_arguments=["--IPKernelApp.log_level=CRITICAL"])
     except PapermillExecutionError as error:
         raise ChapterError(f"code cell {failed_cell(executed)} failed: {error.ename}: {error.evalue}") from error
+    except RuntimeError as error:    # a kernel that does not start, or is killed, for memory as a rule
+        raise ChapterError(f"the kernel died: {error}") from error
 
 
 def failed_cell(executed: Path) -> int:

@@ -5,15 +5,12 @@ versions are taken out, so that an unchanged chapter gives an unchanged file and
 something.
 """
 
-import ast
 import base64
 import io
 from pathlib import Path
 
 import jupytext
 from PIL import Image
-
-from helpers.report.kernel import UsageError
 
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
@@ -26,20 +23,6 @@ def read_text(path: Path):
     notebook.metadata["kernelspec"] = KERNEL
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     return notebook
-
-
-def default_parameters(notebook) -> dict:
-    """Names and default values in the cell tagged `parameters`: assignments of literals."""
-    cells = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
-    if len(cells) != 1:
-        raise UsageError(f"a chapter needs one cell tagged `parameters`, this one has {len(cells)}")
-    found = {}
-    for node in ast.parse(cells[0].source).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            found[node.targets[0].id] = ast.literal_eval(node.value)
-        elif isinstance(node, ast.AnnAssign) and node.value is not None:
-            found[node.target.id] = ast.literal_eval(node.value)
-    return found
 
 
 def normalize(notebook, number: int) -> None:
