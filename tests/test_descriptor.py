@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from helpers import paths
+from helpers.closed_form import nearest_images
 from helpers.data import load, to_float
 from helpers.measure.augmentations import EDITS, blur, edited_copies, warp
 from helpers.measure.descriptor import (
@@ -18,9 +19,10 @@ from helpers.measure.descriptor import (
     DescriptorSpec,
     copy_loss,
     describe,
+    fit,
     load_descriptor,
     train,
-    training,
+    untrained,
 )
 from helpers.measure.scores import THRESHOLD, max_similarity, similarity
 from helpers.zoo.weights import weights_hash
@@ -194,22 +196,94 @@ def test_what_is_no_torchscript_is_refused(tmp_path):
     (torch.zeros(2, 1, 32, 32), "TorchScript"),
     (torch.zeros(0, 1, 28, 28), "n >= 1"),
     (torch.full((1, 1, 28, 28), torch.nan), "NaN"),
+    (torch.full((1, 1, 28, 28), -torch.inf), "infinity"),
+    (torch.arange(784).view(1, 1, 28, 28) % 256, "not torch.int64: for whole numbers in .0, 255., give images.to"),
+    (torch.ones(1, 1, 28, 28, dtype=torch.int8), "not torch.int8"),
+    (torch.zeros(1, 1, 28, 28, dtype=torch.bool), "not torch.bool"),
+    ((torch.arange(784.0) % 256).view(1, 1, 28, 28), "these go from 0 to 255: for .0, 255., give images.to.torch.uint8"),
 ])
 def test_wrong_images_are_refused(net, bad, message):
     with pytest.raises(ValueError, match=message):
         describe(bad, net)
 
 
+def test_samples_that_overshoot_are_clipped_and_not_refused(net, images):
+    """Samples of shipped models reach 3.2; after a few steps of training VP's reach 600, as much up as down."""
+    x = to_float(images[:50])
+    wild = torch.where(x.abs() == 1, 3.2 * x, x)
+    assert_close(describe(wild, net), describe(images[:50], net))
+    assert describe(200 * torch.randn(3, 1, 28, 28, generator=torch.Generator().manual_seed(0)), net).isfinite().all()
+    assert_close(describe(torch.full((1, 1, 28, 28), 1.7), net), describe(torch.ones(1, 1, 28, 28), net))     # all white
+
+
 # Training
+
+
+def by_hand(images, spec):
+    """The descriptor's training as one plain loop: the weights that ship were made by it."""
+    generator = torch.Generator().manual_seed(spec.seed)
+    torch.manual_seed(spec.seed)
+    net, losses = Descriptor(spec.width, spec.dim), []
+    thumbs = F.avg_pool2d(to_float(images), 4)
+    neighbors = nearest_images(thumbs, thumbs, k=9)[1][:, 1:]
+    optimizer = torch.optim.AdamW(net.parameters(), lr=spec.lr, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, spec.lr, total_steps=spec.steps, pct_start=0.1)
+    for _ in range(spec.steps):
+        anchors = torch.randint(len(images), (spec.anchors, 1), generator=generator)
+        which = torch.rand(spec.anchors, 8, generator=generator).argsort(1)[:, :spec.strangers]
+        x = to_float(images[torch.cat([anchors, neighbors[anchors[:, 0]].gather(1, which)], 1).unique()])
+        views = edited_copies(torch.cat([x, x]), generator, spec.edits)
+        with torch.autocast("cpu", torch.bfloat16):
+            z = net(views)
+        loss = copy_loss(*z.chunk(2), spec.tau, spec.entropy)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+    return net, losses
+
+
+def test_the_shared_loop_gives_the_weights_of_the_plain_one_bit_for_bit():
+    images, spec = load("fashion-mnist", "reserve").images[:100], DescriptorSpec(width=8, steps=6, anchors=8, seed=3)
+    net, state = untrained(spec), torch.get_rng_state()
+    losses = [p.loss for p in fit(net, images, spec)]
+    assert torch.equal(torch.get_rng_state(), state)
+    expected, expected_losses = by_hand(images, spec)
+    assert losses == expected_losses
+    for name, t in expected.state_dict().items():
+        assert torch.equal(net.state_dict()[name], t), name
+
+
+def test_a_descriptor_that_diverges_stops_with_a_line():
+    spec = DescriptorSpec(width=8, steps=9, anchors=8, lr=1e30)
+    with pytest.raises(FloatingPointError, match=r"the (loss|gradient) is .* at step \d: lower the learning rate"):
+        list(fit(untrained(spec), load("fashion-mnist", "reserve").images[:100], spec))
+
+
+@pytest.mark.parametrize("options", [{"steps": 0}, {"anchors": 0}, {"width": 0}, {"dim": -1}, {"strangers": 9}])
+def test_specs_that_make_no_sense_are_refused(options):
+    with pytest.raises(ValueError, match="a descriptor needs"):
+        DescriptorSpec(**options)
+
+
+@pytest.mark.parametrize("images", [torch.zeros(8, 1, 28, 28, dtype=torch.uint8), torch.zeros(50, 1, 28, 28)])
+def test_images_that_it_cannot_learn_from_are_refused(images):
+    spec = DescriptorSpec(width=8, steps=1)
+    with pytest.raises(ValueError, match="learns from more than 8 uint8 images"):
+        fit(untrained(spec), images, spec)
 
 
 def test_training_lowers_the_loss_and_is_deterministic():
     images, spec = load("fashion-mnist", "reserve").images[:400], DescriptorSpec(width=8, steps=30, anchors=8)
-    runs = [list(training(images, spec)) for _ in range(2)]
-    losses = [p.loss for p in runs[0]]
+    runs = []
+    for _ in range(2):
+        net = untrained(spec)
+        runs.append((net, [p.loss for p in fit(net, images, spec)]))
+    losses = runs[0][1]
     assert sum(losses[-5:]) < 0.85 * sum(losses[:5])
-    assert losses == [p.loss for p in runs[1]]
-    for (name, a), b in zip(runs[0][-1].net.state_dict().items(), runs[1][-1].net.state_dict().values()):
+    assert losses == runs[1][1]
+    for (name, a), b in zip(runs[0][0].state_dict().items(), runs[1][0].state_dict().values()):
         assert_close(a, b, atol=0, rtol=0, msg=name)
 
 
@@ -222,7 +296,11 @@ def test_train_writes_a_file_that_says_what_it_holds(tmp_path, monkeypatch):
     few = load("fashion-mnist", "reserve")[:300]
     monkeypatch.setattr("helpers.measure.descriptor.load", lambda name, split: few)
     spec = DescriptorSpec(width=8, steps=2, anchors=4)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
     path = train(spec, tmp_path)
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(threads)
     with safe_open(path, "pt") as file:
         header = file.metadata()
     assert path.name == spec.file and header["spec"] == spec.json and list(tmp_path.iterdir()) == [path]

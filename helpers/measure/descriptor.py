@@ -15,14 +15,12 @@ It is trained on the reserve, images that no diffusion model sees, and used by e
 `python -m helpers.zoo train` makes the shipped weights again.
 """
 
-import argparse
 import hashlib
 import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +30,10 @@ from helpers import paths
 from helpers.closed_form import nearest_images
 from helpers.data import load, to_float, to_uint8
 from helpers.measure.augmentations import edited_copies
+from helpers.models.training import Progress, descend
 from helpers.zoo.weights import read_weights, write_weights
+
+NEIGHBORS = 8              # look-alikes of each image from which the strangers of a batch are drawn
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,13 @@ class DescriptorSpec:
     lr: float = 2e-3
     tau: float = 0.05
     entropy: float = 1.0
-    edits: float = 1.0        # strength of the edits, see `edits.edited_copies`
+    edits: float = 1.0        # strength of the edits, see `augmentations.edited_copies`
     seed: int = 0
+
+    def __post_init__(self):
+        if min(self.width, self.dim, self.steps, self.anchors) < 1 or not 0 <= self.strangers <= NEIGHBORS:
+            raise ValueError("a descriptor needs width, dim, steps and anchors of 1 or more, and strangers from 0 to "
+                             f"{NEIGHBORS}: got {self}")
 
     @property
     def json(self) -> str:
@@ -97,50 +103,64 @@ def copy_loss(a: Tensor, b: Tensor, tau: float, entropy: float) -> Tensor:
     return contrast - entropy * distance.log().mean()
 
 
-class Progress(NamedTuple):
-    """What training yields after a step: how many are done, the loss of the last one, and the network."""
-
-    step: int
-    loss: float
-    net: Descriptor
-
-
-def training(images: Tensor, spec: DescriptorSpec = DescriptorSpec()) -> Iterator[Progress]:
-    """Train on uint8 images (N, 1, 28, 28), yielding after every step; the last yield carries the trained network."""
-    generator = torch.Generator().manual_seed(spec.seed)
+def untrained(spec: DescriptorSpec) -> Descriptor:
+    """The descriptor of a spec before its first step, its weights drawn from the spec's seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
-        net = Descriptor(spec.width, spec.dim)
+        return Descriptor(spec.width, spec.dim)
+
+
+def fit(net: Descriptor, images: Tensor, spec: DescriptorSpec) -> Iterator[Progress]:
+    """Train `net` on uint8 images (N, 1, 28, 28), yielding after every step. FloatingPointError if the loss or its gradient
+    is not finite, ValueError if there are too few images to have look-alikes."""
+    if images.dtype != torch.uint8 or len(images) <= NEIGHBORS:
+        raise ValueError(f"the descriptor learns from more than {NEIGHBORS} uint8 images, got {len(images)} of "
+                         f"{images.dtype}")
+    generator = torch.Generator().manual_seed(spec.seed)
     thumbs = F.avg_pool2d(to_float(images), 4)                                                      # (N, 1, 7, 7)
-    neighbors = nearest_images(thumbs, thumbs, k=9)[1][:, 1:]                                       # (N, 8), not itself
+    neighbors = nearest_images(thumbs, thumbs, k=NEIGHBORS + 1)[1][:, 1:]                           # (N, 8), not itself
     optimizer = torch.optim.AdamW(net.parameters(), lr=spec.lr, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, spec.lr, total_steps=spec.steps, pct_start=0.1)
-    for step in range(1, spec.steps + 1):
-        anchors = torch.randint(len(images), (spec.anchors, 1), generator=generator)
-        which = torch.rand(spec.anchors, neighbors.shape[1], generator=generator).argsort(1)[:, :spec.strangers]
-        # An image that comes up twice must not be pushed away from itself.
-        batch = torch.cat([anchors, neighbors[anchors[:, 0]].gather(1, which)], 1).unique()
-        x = to_float(images[batch])
+
+    def loss_of(step: int) -> Tensor:
+        x = to_float(images[_batch(neighbors, spec, generator)])
         views = edited_copies(torch.cat([x, x]), generator, spec.edits)
         with torch.autocast("cpu", torch.bfloat16):
             z = net(views)
-        loss = copy_loss(*z.chunk(2), spec.tau, spec.entropy)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        return copy_loss(*z.chunk(2), spec.tau, spec.entropy)
+
+    def update(step: int) -> None:
         optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
         schedule.step()
-        yield Progress(step, loss.item(), net)
+
+    return descend(loss_of, update, net.parameters(), torch.zeros(spec.steps))
+
+
+def _batch(neighbors: Tensor, spec: DescriptorSpec, generator: torch.Generator) -> Tensor:
+    """The numbers of a batch's images: anchors at random, each with some of its look-alikes; none of them twice, since an
+    image must not be pushed away from itself."""
+    anchors = torch.randint(len(neighbors), (spec.anchors, 1), generator=generator)
+    which = torch.rand(spec.anchors, neighbors.shape[1], generator=generator).argsort(1)[:, :spec.strangers]
+    return torch.cat([anchors, neighbors[anchors[:, 0]].gather(1, which)], 1).unique()
 
 
 def train(spec: DescriptorSpec = DescriptorSpec(), folder: Path | None = None) -> Path:
-    """Train on the reserve and write data/zoo/descriptor-<hash of the spec>.safetensors: its path. Prints progress."""
-    start, images, losses = time.process_time(), load("fashion-mnist", "reserve").images, []
-    for progress in training(images, spec):
-        losses = [*losses[-99:], progress.loss]
-        summary = {"loss": f"{sum(losses) / len(losses):.3f}", "cpu_seconds": f"{time.process_time() - start:.0f}"}
-        if progress.step % 100 == 0:
-            print(f"step {progress.step}/{spec.steps}: {summary}", flush=True)
-    net = progress.net
+    """Train on the reserve and write data/zoo/descriptor-<hash of the spec>.safetensors: its path. Prints progress.
+
+    On one thread: the order of sums, and so the last bits of the weights, depend on their number.
+    """
+    start, threads, losses = time.process_time(), torch.get_num_threads(), []
+    net, images = untrained(spec), load("fashion-mnist", "reserve").images
+    torch.set_num_threads(1)
+    try:
+        for progress in fit(net, images, spec):
+            losses = [*losses[-99:], progress.loss]
+            summary = {"loss": f"{sum(losses) / len(losses):.3f}", "cpu_seconds": f"{time.process_time() - start:.0f}"}
+            if progress.step % 100 == 0:
+                print(f"step {progress.step}/{spec.steps}: {summary}", flush=True)
+    finally:
+        torch.set_num_threads(threads)
     path = (folder or paths.ZOO) / spec.file
     write_weights(path, net, spec.json, summary)
     return path
@@ -188,31 +208,37 @@ def load_descriptor(path: str | Path | None = None, device: str | torch.device =
     return net.requires_grad_(False).eval().to(device)
 
 
+def quantized(images: Tensor) -> Tensor:
+    """Images as uint8: floats in [-1, 1] are rounded, as when they are written to PNG files; samples may overshoot.
+
+    ValueError for NaN or infinity, for other integers, and for floats that are no [-1, 1] at all.
+    """
+    if images.dtype == torch.uint8:
+        return images
+    if not images.is_floating_point():
+        raise ValueError(f"images are uint8 in [0, 255] or floats in [-1, 1], not {images.dtype}: "
+                         "for whole numbers in [0, 255], give images.to(torch.uint8)")
+    if not images.isfinite().all():
+        raise ValueError("images hold NaN or infinity: the sampler that made them has failed")
+    # Size alone says nothing: a trained model's samples reach 3, a hardly trained one's hundreds, but with both signs.
+    if images.amin() >= 0 and images.amax() > 4:
+        raise ValueError(f"floating images are in [-1, 1], these go from {images.amin().item():.3g} to "
+                         f"{images.amax().item():.3g}: for [0, 255], give images.to(torch.uint8)")
+    return to_uint8(images)
+
+
 @torch.no_grad()
 def describe(images: Tensor, descriptor: nn.Module | None = None, batch: int = 1024) -> Tensor:
-    """S(x) of a whole set: images (n, C, H, W), uint8 or in [-1, 1] -> unit vectors (n, d) on the CPU.
+    """S(x) of a whole set: images (n, C, H, W), uint8 or floats in [-1, 1] -> unit vectors (n, d) on the CPU.
 
     Floats are quantized to uint8 first, as the paper's evaluation does with PNG files. descriptor None: the shipped.
+    ValueError for an empty set, and for what is no image (`quantized`).
     """
     if images.ndim != 4 or not len(images):
         raise ValueError(f"describe needs images (n, C, H, W) with n >= 1, got {tuple(images.shape)}")
-    if images.dtype != torch.uint8:
-        if not images.isfinite().all():
-            raise ValueError("images hold NaN or infinity: the sampler that made them has failed")
-        images = to_uint8(images)
+    if batch < 1:
+        raise ValueError(f"batch is the images described at once, 1 or more, got {batch}")
+    images = quantized(images)
     descriptor = load_descriptor() if descriptor is None else descriptor
     device = next(descriptor.parameters()).device
     return torch.cat([descriptor(part.to(device)).cpu() for part in images.split(batch)])
-
-
-def main() -> None:
-    """The command line: `train`."""
-    parser = argparse.ArgumentParser(prog="python -m helpers.zoo", description="The copy-detection descriptor.")
-    parser.add_argument("command", choices=["train"], help="train it on the reserve (minutes) and write it to the zoo")
-    parser.parse_args()
-    torch.set_num_threads(1)    # the order of sums, and so the last bits of the weights, depend on the thread count
-    print(train())
-
-
-if __name__ == "__main__":
-    main()
