@@ -1,7 +1,5 @@
 """The paper's numbers: complete, in range, and consistent with what the fact sheet derives from them."""
 
-import math
-
 import pytest
 
 from helpers.report import paper
@@ -11,18 +9,6 @@ def test_every_curve_has_a_value_for_every_size():
     for curves in (paper.RP, paper.GL, paper.RP_OPTIMAL):
         for values in curves.values():
             assert len(values) == len(paper.SIZES) and all(0 <= v <= 1 for v in values)
-
-
-def test_crossing_interpolates_in_log2():
-    assert paper.crossing((2, 4, 8), (0.0, 0.0, 1.0)) == pytest.approx(2.5)
-    assert paper.crossing((2, 4, 8), (0.0, 1.0, 0.2)) == pytest.approx(1.5)
-    assert math.isnan(paper.crossing((2, 4, 8), (0.6, 0.7, 0.9)))
-
-
-def test_wider_networks_generalize_later_in_the_paper():
-    """GL = 1/2 at log2 N = 11.4, 12.4 and 13.3 for the three widths."""
-    found = [paper.crossing(paper.SIZES, values) for values in paper.GL.values()]
-    assert found == pytest.approx([11.43, 12.41, 13.30], abs=0.01)
 
 
 def test_the_matrix_of_published_models_has_the_means_of_its_fact_sheet():

@@ -29,18 +29,6 @@ RP_OPTIMAL = {
     256: (.512, .463, .396, .330, .275, .211, .149, .104, .003, .003),
 }
 
-
-def crossing(sizes, values, level: float = 0.5) -> float:
-    """log2 N at which a curve first rises through `level`, linear in between; nan if it never does."""
-    from math import log2, nan
-
-    points = list(zip(sizes, values))
-    for (n0, v0), (n1, v1) in zip(points, points[1:]):
-        if v0 < level <= v1:
-            return log2(n0) + (level - v0) / (v1 - v0) * (log2(n1) - log2(n0))
-    return nan
-
-
 # Fig. 6: checkpoints released by their authors, CIFAR-10. RP above the diagonal, MAE score below it; the version numbers
 # stand for a table of the paper's appendix that we could not check.
 SYSTEMS = ("DDPMv4", "DDPMv6", "Multistagev1", "EDMv1", "UViT", "CT", "Progressivev1")
