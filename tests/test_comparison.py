@@ -69,6 +69,15 @@ def test_the_matrix_has_rp_above_and_mae_below_the_diagonal():
     assert found[0, 1] == comparison.rp("a", "b").value and found[1, 0] == 1 and found[2, 0] == 0
 
 
+def test_mae_of_other_noises_pairs_noise_i_with_i_plus_k():
+    comparison = Comparison(noise(4))
+    shades = torch.tensor([-0.9, -0.3, 0.3, 0.9]).view(4, 1, 1, 1).expand(4, *SHAPE)
+    comparison.put("a", shades)
+    comparison.put("b", shades.roll(1, 0))                        # b draws from noise i + 1 what a draws from noise i
+    assert comparison.mae("a", "b").value == 0
+    assert comparison.mae("a", "b", noise=1).value == 1 and comparison.mae("a", "b", noise=-1).value == 0
+
+
 def test_a_mean_of_pairs_and_its_contrast_have_known_values():
     n = 4000
     g = torch.Generator().manual_seed(0)

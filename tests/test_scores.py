@@ -14,6 +14,7 @@ from helpers.measure.scores import (
     mae_score,
     max_similarity,
     memorized_fraction,
+    nearest_agreement,
     null_similarity,
     roc_auc,
     rp_curve,
@@ -160,6 +161,17 @@ def test_ratio_test_reads_uint8_and_floats_alike():
     assert memorized_fraction(train[:5], train[5:]).value == 0
 
 
+def test_the_nearest_training_image_agrees_by_construction():
+    train = torch.tensor([-1.0, 0.0, 1.0]).view(3, 1, 1, 1).expand(3, 1, 4, 4)
+    a, b = (torch.tensor(shades).view(4, 1, 1, 1).expand(4, 1, 4, 4)
+            for shades in ([-0.9, -0.6, 0.4, 0.6], [-0.6, -0.4, -0.4, 0.9]))
+    score = nearest_agreement(a, b, train)                # nearest: 0, 0, 1, 2 and 0, 1, 1, 2
+    assert score == wilson(3 / 4, 4) and nearest_agreement(b, a, train) == score
+    assert nearest_agreement(a, a, train[:1]).value == 1
+    grays = [((x + 1) * 127.5).round().to(torch.uint8) for x in (a, b, train)]
+    assert nearest_agreement(*grays).value == 3 / 4
+
+
 def test_mae_boundary_is_strict_and_on_255():
     a = torch.full((2, 1, 4, 4), 100, dtype=torch.uint8)
     b = a + torch.tensor([15, 14], dtype=torch.uint8).view(2, 1, 1, 1)
@@ -211,6 +223,7 @@ def test_bootstrap_covers_the_truth_with_eight_pairs():
     (lambda: rp_null(unit(1), unit(1)), "two noises"),
     (lambda: roc_auc(torch.empty(0), torch.ones(1)), "at least one"),
     (lambda: memorized_fraction(torch.zeros(2, 1, 4, 4), torch.zeros(1, 1, 4, 4)), "two training images"),
+    (lambda: nearest_agreement(torch.zeros(2, 1, 4, 4), torch.zeros(3, 1, 4, 4), torch.zeros(1, 1, 4, 4)), "one shape"),
     (lambda: mae_score(torch.zeros(2, 1, 4, 4), torch.zeros(3, 1, 4, 4)), "one shape"),
     (lambda: mae_score(torch.full((1, 1, 4, 4), 200.0), torch.zeros(1, 1, 4, 4)), "uint8, or finite floats"),
     (lambda: bootstrap_mean(torch.zeros(3), torch.Generator()), "pairs, noises"),

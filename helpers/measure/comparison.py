@@ -120,9 +120,9 @@ class Comparison:
             return self.mean([(a, b)], noise=1)
         return rp_null(self.features[a], self.features[b], self.threshold)
 
-    def mae(self, a: Name, b: Name) -> Score:
-        """MAE score of two systems."""
-        return mae_score(to_uint8(self.images[a]), to_uint8(self.images[b]))
+    def mae(self, a: Name, b: Name, noise: int = 0) -> Score:
+        """MAE score of two systems; with `noise` as in `same`, of different noises: chance."""
+        return mae_score(to_uint8(self.images[a]), to_uint8(self.images[b].roll(-noise, 0)))
 
     def matrix(self, names: Sequence[Name]) -> Tensor:
         """(k, k) float64: RP above the diagonal, MAE score below it, NaN on it, as in the paper's Fig. 6."""

@@ -169,6 +169,19 @@ def memorized_fraction(images: Tensor, train_images: Tensor, ratio: float = 1 / 
     return _proportion(d[:, 0] < ratio * d[:, 1])
 
 
+def nearest_agreement(images1: Tensor, images2: Tensor, train_images: Tensor) -> Score:
+    """P( argmin_i |x1 - y_i| = argmin_i |x2 - y_i| ): do two images lie nearest to the same training image, in pixel space?
+
+    images (n, C, H, W) from the same n noises, train_images (N, C, H, W), uint8 or in [-1, 1]. Chance is about 1 / N or
+    more. ValueError if the two do not pair.
+    """
+    if images1.shape != images2.shape or not len(images1):
+        raise ValueError(f"two image sets of one shape are needed, got {tuple(images1.shape)} and {tuple(images2.shape)}")
+    (_, i), (_, j) = (nearest_images(to_float(x) if x.dtype == torch.uint8 else x, train_images, k=1)
+                      for x in (images1, images2))
+    return _proportion(i[:, 0] == j[:, 0])
+
+
 def _pixels(images: Tensor) -> Tensor:
     if images.dtype == torch.uint8:
         return images.double()
