@@ -85,6 +85,17 @@ def test_uint8_images_are_read_as_floats():
     assert_close(residual_similarity(x1, x2, b), residual_similarity(to_float(x1), to_float(x2), to_float(b)))
 
 
+def test_the_bootstrap_of_the_share_resamples_whole_images():
+    b, x1, x2 = noise(3)[:, :50].double()
+    r1, r2, generator, shares = (x1 - b).flatten(1), (x2 - b).flatten(1), gen(7), []
+    for _ in range(200):
+        i = torch.randint(50, (50,), generator=generator)
+        shares.append((r1[i] * r2[i]).sum() / (r1[i].square().sum() * r2[i].square().sum()).sqrt())
+    low, high = torch.stack(shares).quantile(torch.tensor([0.025, 0.975], dtype=torch.double)).tolist()
+    share = residual_share(x1, x2, b, gen(7), draws=200)
+    assert (share.low, share.high) == pytest.approx((low, high), abs=1e-9)
+
+
 def test_the_interval_of_the_share_covers_it():
     hits = 0
     for seed in range(60):

@@ -6,7 +6,6 @@ from torch.testing import assert_close
 
 from helpers.measure.scores import (
     Calibration,
-    Score,
     bootstrap_mean,
     calibration,
     exceedance,
@@ -26,46 +25,12 @@ from helpers.measure.scores import (
 )
 
 
+def gen(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
 def unit(n, d=8, seed=0):
     return torch.nn.functional.normalize(torch.randn(n, d, generator=torch.Generator().manual_seed(seed)), dim=1)
-
-
-# Intervals
-
-
-@pytest.mark.parametrize("hits, n, low, high", [
-    (10, 100, 0.0552, 0.1744),
-    (81, 263, 0.2553, 0.3662),   # Newcombe (1998), Table I, method 3
-    (15, 148, 0.0624, 0.1605),
-    (0, 20, 0.0, 0.1611),
-    (1, 29, 0.0061, 0.1718),
-])
-def test_wilson_matches_published_values(hits, n, low, high):
-    score = wilson(hits / n, n)
-    assert score.low == pytest.approx(low, abs=6e-5) and score.high == pytest.approx(high, abs=6e-5)
-
-
-def test_wilson_at_the_ends_is_not_empty_and_holds_the_value():
-    assert wilson(0.0, 50).low == 0 < wilson(0.0, 50).high
-    assert wilson(1.0, 50).low < 1 == wilson(1.0, 50).high
-
-
-@pytest.mark.parametrize("fraction, n", [(0.5, 0), (1.2, 10), (float("nan"), 10)])
-def test_wilson_refuses_what_is_no_proportion(fraction, n):
-    with pytest.raises(ValueError, match="proportion"):
-        wilson(fraction, n)
-
-
-@pytest.mark.parametrize("p", [0.02, 0.3, 0.9])
-def test_wilson_covers_the_truth_19_times_in_20(p):
-    hits = torch.distributions.Binomial(200, torch.tensor(p))
-    torch.manual_seed(0)
-    scores = [wilson(h.item() / 200, 200) for h in hits.sample((4000,))]
-    assert sum(s.low <= p <= s.high for s in scores) / 4000 == pytest.approx(0.95, abs=0.03)
-
-
-def test_score_prints_value_and_interval():
-    assert str(Score(0.741, 0.708, 0.772, 100)) == "0.74 [0.71, 0.77]"
 
 
 # Reproducibility
@@ -195,6 +160,17 @@ def test_bootstrap_is_seeded_and_matches_the_binomial_error_for_one_pair():
     assert (first.high - first.low) / 2 == pytest.approx(half, rel=0.08)
 
 
+@pytest.mark.parametrize("k, n", [(1, 40), (5, 30)])
+def test_bootstrap_resamples_whole_rows_and_whole_columns(k, n):
+    values, generator, means = torch.rand(k, n, generator=torch.Generator().manual_seed(2)).double(), gen(7), []
+    for _ in range(300):
+        pairs, noises = torch.randint(k, (k,), generator=generator), torch.randint(n, (n,), generator=generator)
+        means.append(values[pairs].mean(dim=0)[noises].mean())
+    low, high = torch.stack(means).quantile(torch.tensor([0.025, 0.975], dtype=torch.double)).tolist()
+    score = bootstrap_mean(values, gen(7), draws=300)
+    assert (score.value, score.low, score.high) == pytest.approx((values.mean().item(), low, high), abs=1e-12)
+
+
 def test_bootstrap_sees_the_spread_between_pairs_that_wilson_does_not():
     rates = torch.tensor([0.2, 0.4, 0.6, 0.8])[:, None]
     hits = (torch.rand(4, 1000, generator=torch.Generator().manual_seed(0)) < rates).float()
@@ -227,6 +203,7 @@ def test_bootstrap_covers_the_truth_with_eight_pairs():
     (lambda: mae_score(torch.zeros(2, 1, 4, 4), torch.zeros(3, 1, 4, 4)), "one shape"),
     (lambda: mae_score(torch.full((1, 1, 4, 4), 200.0), torch.zeros(1, 1, 4, 4)), "uint8, or finite floats"),
     (lambda: bootstrap_mean(torch.zeros(3), torch.Generator()), "pairs, noises"),
+    (lambda: bootstrap_mean(torch.tensor([[0.5, torch.nan]]), torch.Generator()), "NaN"),
 ])
 def test_errors_are_one_clear_line(call, message):
     with pytest.raises(ValueError, match=message) as error:

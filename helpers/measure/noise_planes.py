@@ -15,7 +15,8 @@ around three corners; how much agreement that alone brings is `cell_null`'s answ
 import torch
 from torch import Tensor
 
-from helpers.measure.scores import Score, bootstrap_mean, max_similarity, wilson
+from helpers.measure.bootstrap import Z95, Score, wilson
+from helpers.measure.scores import bootstrap_mean, max_similarity
 
 
 def plane(z: Tensor, ticks: Tensor, how: str = "linear") -> Tensor:
@@ -106,7 +107,7 @@ def cell_null(a: Tensor, b: Tensor) -> Score:
     pairs = pairs.fill_diagonal_(0)
     value = pairs.sum() / (t * (t - 1))
     without = (pairs.sum() - pairs.sum(0) - pairs.sum(1)) / ((t - 1) * (t - 2))     # (T,)
-    half = 1.959964 * ((t - 1) / t * (without - value).square().sum()).sqrt().item()
+    half = Z95 * ((t - 1) / t * (without - value).square().sum()).sqrt().item()
     value = min(max(value.item(), 0.0), 1.0)
     if half < 1e-9:
         return wilson(value, t // 2)

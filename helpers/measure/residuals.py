@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from helpers.data import to_float
-from helpers.measure.scores import Score
+from helpers.measure.bootstrap import DRAWS, Score, percentile_interval, resampled_counts
 
 
 def _residuals(x1: Tensor, x2: Tensor, baseline: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -41,7 +41,7 @@ def residual_similarity(x1: Tensor, x2: Tensor, baseline: Tensor) -> Tensor:
     return torch.cosine_similarity(r1, r2, dim=1, eps=1e-12)
 
 
-def residual_share(x1: Tensor, x2: Tensor, baseline: Tensor, generator: torch.Generator, draws: int = 2000) -> Score:
+def residual_share(x1: Tensor, x2: Tensor, baseline: Tensor, generator: torch.Generator, draws: int = DRAWS) -> Score:
     """E<r1, r2> / sqrt(E|r1|^2 E|r2|^2), r = x - b; in [-1, 1], its interval from a bootstrap over the n images.
 
     If r1 = s + n1 and r2 = s + n2 with unrelated s, n1, n2 and |n1| = |n2|, it is |s|^2 / (|s|^2 + |n|^2), the share of
@@ -52,7 +52,7 @@ def residual_share(x1: Tensor, x2: Tensor, baseline: Tensor, generator: torch.Ge
     return _share((r1 * r2).sum(1), r1, r2, generator, draws)
 
 
-def residual_null(x1: Tensor, x2: Tensor, baseline: Tensor, generator: torch.Generator, draws: int = 2000) -> Score:
+def residual_null(x1: Tensor, x2: Tensor, baseline: Tensor, generator: torch.Generator, draws: int = DRAWS) -> Score:
     """E<p1, p2> / sqrt(E|r1|^2 E|r2|^2): the share that comes from a common mean residual and a common multiple of b.
 
     p = E r + c (b - E b) is the least-squares fit of r, one number c for all images and pixels: the share to expect of
@@ -75,8 +75,7 @@ def _share(cross: Tensor, r1: Tensor, r2: Tensor, generator: torch.Generator, dr
     moments = torch.stack([cross, r1.square().sum(1), r2.square().sum(1)], dim=1)                   # (n, 3)
     if (n := len(moments)) < 2 or (moments.sum(0)[1:] == 0).any():
         raise ValueError(f"a share needs two images or more that differ from the baseline, got n = {n}")
-    sums = [moments[torch.randint(n, (n,), generator=generator)].sum(0) for _ in range(draws)]
-    total, first, second = torch.stack([moments.sum(0), *sums]).unbind(1)                           # (1 + draws,)
+    counts = resampled_counts(n, draws, generator).to(moments.device)                               # (draws, n)
+    total, first, second = torch.cat([moments.sum(0, keepdim=True), counts @ moments]).unbind(1)    # (1 + draws,)
     shares = total / (first * second).sqrt().clamp_min(torch.finfo(torch.float64).tiny)
-    low, high = shares[1:].quantile(shares.new_tensor([0.025, 0.975])).tolist()
-    return Score(shares[0].item(), low, high, n)
+    return Score(shares[0].item(), *percentile_interval(shares[1:]), n)

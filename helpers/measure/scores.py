@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from helpers.closed_form import nearest_images
 from helpers.data import load, to_float, to_uint8
 from helpers.measure.augmentations import EDITS
+from helpers.measure.bootstrap import DRAWS, Score, crossed_counts, percentile_interval, wilson
 from helpers.measure.descriptor import describe, load_descriptor
 
 # The smallest t on a grid of 0.01 at which >= 95 % of the held-out images count as new against the whole pool (2^15),
@@ -28,28 +29,6 @@ from helpers.measure.descriptor import describe, load_descriptor
 # down before any RP was seen; `Calibration.choose_threshold` is this rule.
 THRESHOLD = 0.88
 SSCD_THRESHOLD = 0.6                       # the paper's, for the published descriptor
-
-
-@dataclass(frozen=True)
-class Score:
-    """An estimate with its 95 % interval [low, high], from n independent draws."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-    def __str__(self) -> str:
-        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
-
-
-def wilson(fraction: float, n: int, z: float = 1.959964) -> Score:
-    """Wilson's (1927) interval: all p with |fraction - p| <= z sqrt(p (1 - p) / n); never empty, always in [0, 1]."""
-    if n < 1 or not 0 <= fraction <= 1:
-        raise ValueError(f"a proportion needs n >= 1 and a fraction in [0, 1], got n = {n}, fraction = {fraction}")
-    center = (fraction + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * (fraction * (1 - fraction) / n + z**2 / (4 * n**2)) ** 0.5
-    return Score(fraction, min(max(center - half, 0.0), fraction), max(min(center + half, 1.0), fraction), n)
 
 
 def _proportion(hits: Tensor) -> Score:
@@ -200,24 +179,23 @@ def mae_score(x1: Tensor, x2: Tensor, threshold: float = 15.0) -> Score:
 # Several pairs of models
 
 
-def bootstrap_mean(values: Tensor, generator: torch.Generator, draws: int = 2000) -> Score:
+def bootstrap_mean(values: Tensor, generator: torch.Generator, draws: int = DRAWS) -> Score:
     """The mean of values (k pairs of models, n noises) with a bootstrap over pairs *and* noises: 2.5 and 97.5 %.
 
     Pairs of models share their noises, so both are resampled, whole rows and whole columns (Owen 2007). With few pairs
     it is too narrow, by a factor of about sqrt((k - 1) / k) in the spread between pairs. Where all values agree it is
-    Wilson's for n.
+    Wilson's for n. ValueError for another shape, NaN or infinity.
     """
     if values.ndim != 2 or not values.numel():
         raise ValueError(f"values must be (pairs, noises) and not empty, got {tuple(values.shape)}")
+    if not values.isfinite().all():
+        raise ValueError("values hold NaN or infinity: they have no mean")
     values, (k, n) = values.double(), values.shape
     mean = values.mean().item()
     if values.amin() == values.amax() and 0 <= mean <= 1:
         return wilson(mean, n)
-    means = values.new_empty(draws)
-    for i in range(draws):
-        pairs, noises = torch.randint(k, (k,), generator=generator), torch.randint(n, (n,), generator=generator)
-        means[i] = values[pairs].mean(dim=0)[noises].mean()
-    low, high = means.quantile(means.new_tensor([0.025, 0.975])).tolist()
+    pairs, noises = (counts.to(values.device) for counts in crossed_counts((k, n), draws, generator))
+    low, high = percentile_interval((pairs @ values * noises).sum(1) / (k * n))                      # (draws,)
     return Score(mean, low, high, n)
 
 
