@@ -53,3 +53,19 @@ def test_with_much_noise_the_posterior_is_the_prior_and_with_little_it_is_the_me
 def test_measurement_noise_must_be_positive():
     with pytest.raises(ValueError, match="must be positive, got 0"):
         gaussian_posterior(prior(), box(SHAPE, 2), torch.ones(1, 12), 0.0)
+
+
+def test_errors_of_samples_are_their_bias_and_their_spread_on_the_pixels_asked_for():
+    operator, gaussian = box(SHAPE, 2), prior()
+    posterior = gaussian_posterior(gaussian, operator, torch.ones(1, 12), NOISE)
+    hidden = ~operator.observed.flatten()
+    eps = torch.randn(20_000, 16, generator=torch.Generator().manual_seed(1), dtype=torch.double)
+    x = posterior.mean + (eps @ torch.linalg.cholesky(posterior.covariance).T).view(-1, *SHAPE)
+    expected = (posterior.covariance.diagonal()[hidden].mean() / len(x)).sqrt().item()
+    bias, spread = posterior.sampling_errors(x, hidden)
+    assert bias == pytest.approx(expected, rel=0.8) and spread == pytest.approx(1, abs=0.03)
+    moved = posterior.mean + 2 * (x - posterior.mean) + 0.3 * hidden.view(SHAPE)
+    assert posterior.sampling_errors(moved, hidden) == pytest.approx((0.3, 4), abs=0.1)
+    assert posterior.sampling_errors(moved, ~hidden)[0] < 0.05
+    with pytest.raises(ValueError, match=r"two samples or more of \(1, 4, 4\), got \(1, 1, 4, 4\)"):
+        posterior.sampling_errors(x[:1], hidden)

@@ -30,6 +30,18 @@ class GaussianPosterior:
         centered = GaussianDenoiser(torch.zeros_like(self.mean[0]), self.covariance)
         return mean + centered.flow(z - mean / sigma_max, sigma_max)
 
+    def sampling_errors(self, x: Tensor, pixels: Tensor) -> tuple[float, float]:
+        """How far samples x (k, C, H, W) of the first posterior are from it, on some pixels, (D,) bool.
+
+        The root-mean-square bias of their mean, and the sum of their variances over the exact one. Exact samples have a
+        bias of sqrt(mean variance / k), and a ratio of 1.
+        """
+        if len(x) < 2 or x.shape[1:] != self.mean.shape[1:]:
+            raise ValueError(f"need two samples or more of {tuple(self.mean.shape[1:])}, got {tuple(x.shape)}")
+        rows, variance = x.cpu().double().flatten(1), self.covariance.diagonal()
+        bias = (rows.mean(0) - self.mean[0].flatten())[pixels].square().mean().sqrt()
+        return bias.item(), (rows.var(0)[pixels].sum() / variance[pixels].sum()).item()
+
 
 def gaussian_posterior(prior: GaussianDenoiser, operator: Operator, y: Tensor, noise: float) -> GaussianPosterior:
     """The posterior of a Gaussian prior for measurements y (n, *m) with noise sigma_y > 0. ValueError for other noise."""
