@@ -1,9 +1,14 @@
 """Weight files: a round trip in both precisions, and every way of being damaged."""
 
+import errno
+import os
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from helpers.zoo.weights import read_weights, weights_hash, write_weights
+from helpers.zoo.weights import read_weights, remove_leftovers, weights_hash, write_weights
 
 
 def network():
@@ -61,3 +66,44 @@ def test_a_file_holds_the_tensors_that_were_asked_for_under_their_own_hash(tmp_p
     assert set(weights) == names and all(torch.equal(weights[name], net.state_dict()[name]) for name in names)
     assert header["sha256"] == weights_hash({name: net.state_dict()[name] for name in names})
     assert header["parameters"] == "40"                                # the network's, not the file's
+
+
+@pytest.mark.parametrize("value, half", [(float("nan"), False), (float("inf"), True), (-float("inf"), False), (1e6, True)])
+def test_weights_that_are_no_numbers_are_not_written(tmp_path, value, half):
+    """1e6 is infinite in float16."""
+    net = network()
+    net.bias.data[2] = value
+    with pytest.raises(ValueError, match="a.safetensors holds NaN or infinity in bias"):
+        write_weights(tmp_path / "new" / "a.safetensors", net, "spec", {}, half)
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_are_no_numbers_are_not_read(tmp_path):
+    path, tensors = tmp_path / "a.safetensors", {"bias": torch.tensor([1.0, torch.nan]), "index": torch.tensor([3])}
+    save_file(tensors, path, {"spec": "spec", "sha256": weights_hash(tensors)})
+    with pytest.raises(ValueError, match="a.safetensors holds NaN or infinity in bias: hint"):
+        read_weights(path, "spec", "hint")
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "a.safetensors"
+    write_weights(path, network(), "old", {})
+    old, write = path.read_bytes(), Path.write_bytes
+
+    def full(target, raw):
+        write(target, raw[:100])
+        raise OSError(errno.ENOSPC, "No space left on device", str(target))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        write_weights(path, network(), "new", {})
+    assert path.read_bytes() == old and list(tmp_path.iterdir()) == [path]
+
+
+def test_only_what_dead_processes_left_is_removed(tmp_path):
+    names = {"a.99999999.tmp": False, f"a.{os.getpid()}.tmp": True, f"a.{os.getppid()}.tmp": True, "a.tmp": True,
+             "a.b.tmp": True, "a.safetensors": True, f"a.{10**30}.tmp": False}
+    for name in names:
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path)
+    assert {name: (tmp_path / name).exists() for name in names} == names
