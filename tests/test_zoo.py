@@ -2,23 +2,19 @@
 
 import dataclasses
 import functools
-import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
 from helpers import paths
-from helpers.chapters.models import all_models
-from helpers.chapters.profiles import PROFILES, SMOKE
-from helpers.chapters.two_regimes import two_regimes
 from helpers.data import load
-from helpers.measure.descriptor import DescriptorSpec
 from helpers.models.fewstep import Distillation
 from helpers.models.training import Recipe
 from helpers.samplers import sample
-from helpers.zoo import fleet as keeper
 from helpers.zoo import store as zoo
 from helpers.zoo.spec import ModelSpec, build
 from helpers.zoo.store import find, load_denoiser
@@ -289,74 +285,21 @@ def test_two_trainers_train_a_model_once(folder, monkeypatch):
     assert len(runs) == 1
 
 
-def test_the_keeper_trains_in_processes_lists_and_verifies(tmp_path):
-    specs = [SPEC, dataclasses.replace(SPEC, subset_size=32)]
-    assert len(keeper.verify(specs, tmp_path)) == 2 and "not trained" in keeper.table(specs, tmp_path)
-    assert keeper.train_all(specs, 2, tmp_path) == [spec.file for spec in specs]
-    assert keeper.verify(specs, tmp_path) == [] and "not trained" not in keeper.table(specs, tmp_path)
-    assert keeper.verify(specs[:1], tmp_path) == [f"{specs[1].file} is no model of this profile"]
-    (tmp_path / SPEC.file).write_bytes(b"damaged")
-    assert "is damaged" in keeper.verify(specs, tmp_path)[0]
+def test_who_waits_for_another_trainer_says_so(folder, capsys):
+    lock = FileLock(zoo.CHECKPOINTS / f"{SPEC.key}.lock")
+    zoo.CHECKPOINTS.mkdir()
+    with ThreadPoolExecutor(1) as pool:
+        with lock:
+            waiting = pool.submit(zoo.train_model, SPEC, folder)
+            time.sleep(1)
+            assert not waiting.done()
+        assert waiting.result(timeout=60).exists()
+    assert capsys.readouterr().err == f"waiting for another process that trains {SPEC.name} ({SPEC.key}) ...\n"
 
 
-def test_the_keeper_trains_parents_before_what_starts_from_them(tmp_path):
-    slow = dataclasses.replace(SPEC, recipe=Recipe(steps=30, batch=4))
-    first = distilled(slow, 4)
-    specs = [slow, first, distilled(first, 2)]
-    assert keeper.train_all(specs, 2, tmp_path) == [spec.file for spec in specs]
-    assert keeper.verify(specs, tmp_path) == []
-
-
-def test_the_shipped_zoo_is_whole():
-    others = frozenset({DescriptorSpec().file})
-    assert keeper.verify(all_models(PROFILES["laptop"]), others=others) == []
-
-
-def test_the_list_of_the_shipped_zoo_is_up_to_date():
-    assert keeper.table(all_models(PROFILES["laptop"])) in (paths.DATA / "README.md").read_text()
-
-
-def test_the_shipped_zoo_is_small():
-    assert sum(p.stat().st_size for p in paths.ZOO.iterdir()) < 130e6
-
-
-def costly():
-    """What takes hours to make again: the models of every profile but the smallest, checkpoints, downloads."""
-    zoos = [profile.zoo for profile in PROFILES.values() if profile.name != "smoke"]
-    return [folder.relative_to(paths.ROOT) for folder in (*zoos, paths.CHECKPOINTS, paths.DOWNLOADS)]
-
-
-def test_clean_removes_what_a_build_makes_and_nothing_costly(tmp_path):
-    (tmp_path / "Makefile").write_text((paths.ROOT / "Makefile").read_text())
-    for folder in (*costly(), "_build/html", SMOKE.zoo.relative_to(paths.ROOT)):
-        (tmp_path / folder).mkdir(parents=True)
-    subprocess.run(["make", "clean"], cwd=tmp_path, check=True, capture_output=True)
-    assert all((tmp_path / folder).is_dir() for folder in costly()) and not (tmp_path / "_build").exists()
-
-
-def test_git_ignores_what_this_machine_made_and_keeps_the_shipped_zoo(tmp_path):
-    (tmp_path / ".gitignore").write_text((paths.ROOT / ".gitignore").read_text())
-    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
-    local = [str(folder / "x") for folder in costly() if folder != paths.ZOO.relative_to(paths.ROOT)]
-    names = [*local, f"data/zoo/{SPEC.name}.123.tmp", f"data/zoo/{SPEC.file}"]
-    done = subprocess.run(["git", "check-ignore", *names], cwd=tmp_path, capture_output=True, text=True)
-    assert done.stdout.split() == names[:-1]
-
-
-@pytest.mark.parametrize("name", sorted(PROFILES))
-def test_profiles_name_distinct_models(name):
-    models = two_regimes(PROFILES[name])
-    assert len({spec.file for spec in models.values()}) == len(models)
-
-
-def test_a_gpu_profile_without_a_gpu(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(RuntimeError, match="use profile 'laptop'"):
-        PROFILES["paper"].torch_device()
-
-
-def test_the_paper_profile_builds_networks_of_the_paper_s_size():
-    """SongUNet with 64 channels has about 14 M parameters; ours has the same layout."""
-    network = build(PROFILES["paper"].model(64, 2**6))
-    assert 10e6 < sum(p.numel() for p in network.parameters()) < 20e6
-    assert network(torch.randn(1, 3, 32, 32), torch.zeros(1)).shape == (1, 3, 32, 32)
+def test_what_a_killed_write_left_is_removed(folder):
+    for place in (folder, zoo.CHECKPOINTS):
+        place.mkdir()
+        (place / f"{SPEC.name}.99999999.tmp").touch()
+    path = zoo.train_model(SPEC, zoo=folder)
+    assert list(folder.iterdir()) == [path] and not list(zoo.CHECKPOINTS.glob("*.tmp"))

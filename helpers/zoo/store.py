@@ -8,20 +8,22 @@ Used by every chapter.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from helpers import paths
 from helpers.data import load as load_dataset
 from helpers.denoiser import NetworkDenoiser
 from helpers.models import training
 from helpers.models.trainable import restrict
+from helpers.zoo.progress import say, show
 from helpers.zoo.spec import ModelSpec, build, make_objective
-from helpers.zoo.weights import read_weights, write_weights
+from helpers.zoo.weights import read_weights, remove_leftovers, write_weights
 
 CHECKPOINTS = paths.CHECKPOINTS
 
@@ -43,7 +45,7 @@ def load_denoiser(spec: ModelSpec, device: str | torch.device = "cpu", zoo: Path
     path = (zoo or paths.ZOO) / spec.file
     if not path.exists():
         if not train:
-            raise FileNotFoundError(f"{path} is missing: train it with {_command(path.parent)}, or restore it from git")
+            raise FileNotFoundError(f"{path} is missing: {_hint(path)}")
         train_model(spec, zoo=zoo, device=device)
     objective = make_objective(spec.objective, **dict(spec.objective_options))
     return NetworkDenoiser(_load(path, spec, zoo), objective).requires_grad_(False).eval().to(device)
@@ -107,33 +109,57 @@ def _command(zoo: Path) -> str:
 
 
 def _hint(path: Path) -> str:
-    """What to do about a file that is damaged or out of place; git has those of the shipped zoo alone."""
+    """What to do about a file that is missing, damaged or out of place; git has those of the shipped zoo alone."""
     restore = f"restore it (`git checkout -- data/zoo/{path.name}`), or " if path.parent == paths.ZOO else ""
-    return f"{restore}delete {path} and train it again with {_command(path.parent)}"
+    again = f"delete {path} and train it again" if path.exists() else "train it"
+    return f"{restore}{again} with {_command(path.parent)}"
 
 
 def train_model(spec: ModelSpec, zoo: Path | None = None, device: str | torch.device = "cpu", every: float = 60.0,
-                position: int = 0) -> Path:
-    """Train a spec into the zoo and return its file; resumes from a checkpoint; waits while another process trains it."""
+                position: int = 0, place: str = "", checkpoints: Path | None = None) -> Path:
+    """Train a spec into the zoo and return its file; resumes from a checkpoint; waits while another process trains it.
+
+    every             seconds between two checkpoints, which are kept in the folder `checkpoints` until the run is done
+    position, place   see `progress.show`
+    """
     path = (zoo or paths.ZOO) / spec.file
-    checkpoint = CHECKPOINTS / f"{spec.key}.safetensors"
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(checkpoint.with_suffix(".lock")):
-        if path.exists():
-            return path
-        images, labels = (t.to(device) for t in training_images(spec))
-        network, objective = _start(spec, zoo, device)
-        state = training.State(network, spec.recipe)
-        loop = training.train(state, objective, images,
-                              labels if spec.conditional else None, spec.recipe, checkpoint, spec.key, every,
-                              check_every=1 if images.device.type == "cpu" else 50)
-        with tqdm(total=spec.recipe.steps, desc=spec.name, position=position, unit="step", mininterval=2) as bar:
-            for progress in loop:
-                bar.update(progress.step - bar.n)
-        write(path, spec, state)
-        checkpoint.unlink(missing_ok=True)
+    checkpoint = (checkpoints or CHECKPOINTS) / f"{spec.key}.safetensors"
+    for folder in (checkpoint.parent, path.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder)
+    with _alone(checkpoint.with_suffix(".lock"), spec):
+        if not path.exists():
+            state = _trained(spec, zoo, device, checkpoint, every, position, place)
+            write(path, spec, state)
+            checkpoint.unlink(missing_ok=True)
     return path
+
+
+@contextmanager
+def _alone(lock: Path, spec: ModelSpec) -> Iterator[None]:
+    """Holds the lock of a model, which the system frees when its owner dies; says so if it has to wait."""
+    lock = FileLock(lock)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f"waiting for another process that trains {spec.name} ({spec.key}) ...")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _trained(spec: ModelSpec, zoo: Path | None, device: str | torch.device, checkpoint: Path, every: float, position: int,
+             place: str) -> training.State:
+    """The state in which the training of a spec ends."""
+    images, labels = (t.to(device) for t in training_images(spec))
+    network, objective = _start(spec, zoo, device)
+    state = training.State(network, spec.recipe)
+    loop = training.train(state, objective, images, labels if spec.conditional else None, spec.recipe, checkpoint,
+                          spec.key, every, check_every=1 if images.device.type == "cpu" else 50)
+    show(loop, spec.name, spec.recipe.steps, position, place)
+    return state
 
 
 def _start(spec: ModelSpec, zoo: Path | None, device: str | torch.device) -> tuple[nn.Module, object]:
