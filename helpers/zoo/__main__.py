@@ -1,51 +1,96 @@
 """The zoo's command line.
 
     python -m helpers.zoo list                     the models of a profile, which are there, what they cost
-    python -m helpers.zoo train [--jobs 2]         trains what is missing, one process a core, resumable
+    python -m helpers.zoo train [--jobs 2]         trains what is missing, one process a core or GPU, resumable
     python -m helpers.zoo verify                   checks every file's hash and spec
 """
 
 import argparse
-import os
 import sys
+
+from safetensors import SafetensorError
 
 from helpers import paths
 from helpers.chapters.models import all_models
-from helpers.chapters.profiles import PROFILES
+from helpers.chapters.profile import Profile
+from helpers.chapters.profiles import PROFILES, find_profile
 from helpers.measure import descriptor
-from helpers.zoo.fleet import table, train_all, verify
-from helpers.zoo.spec import ModelSpec
+from helpers.zoo.inventory import damaged, table, verify
+from helpers.zoo.jobs import default_jobs, require_jobs, train_all
+from helpers.zoo.weights import remove_leftovers
+
+STOPPED = 130                                            # what a shell reports for Ctrl-C
 
 
 def main(argv: list[str] | None = None) -> int:
-    """list, train or verify the models of a profile; 0, or 1 with a line for each problem on stderr."""
+    """list, train or verify the models of a profile; 0, or 1 with a line for each problem on stderr, 2 for wrong usage."""
     parser = argparse.ArgumentParser(prog="python -m helpers.zoo", description="The trained models.")
     parser.add_argument("action", choices=("list", "train", "verify"))
-    parser.add_argument("--profile", default="laptop", choices=sorted(PROFILES))
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes, one a core (default: all cores)")
+    parser.add_argument("--profile", default="laptop", help=f"{', '.join(PROFILES)}, or a file NAME.toml")
+    parser.add_argument("--jobs", type=int, help="models trained at once (default: one a GPU, or one a core)")
     options = parser.parse_args(argv)
-    profile = PROFILES[options.profile]
-    specs, problems = all_models(profile), []
-    if options.action == "list":
-        print(table(specs, profile.zoo))
-    elif options.action == "verify":
-        problems = verify(specs, profile.zoo, frozenset({descriptor.DescriptorSpec().file}))
-    else:
-        problems = _train(specs, options.jobs, profile)
-    print(*problems, sep="\n", end="\n" if problems else "", file=sys.stderr)
-    return 1 if problems else 0
-
-
-def _train(specs: list[ModelSpec], jobs: int, profile) -> list[str]:
     try:
-        profile.torch_device()
-        train_all(specs, jobs, profile.zoo, profile.device)
-        if profile.descriptor is None and not (paths.ZOO / descriptor.DescriptorSpec().file).exists():
-            descriptor.train()
-    except (FloatingPointError, FileNotFoundError, RuntimeError, ValueError) as error:
-        return [f"error: {error}"]
+        profile = find_profile(options.profile)
+        jobs = default_jobs(profile.device) if options.jobs is None else require_jobs(options.jobs)
+    except (OSError, ValueError) as error:
+        return _fail([_line(error)], 2)
+    try:
+        return _fail(ACTIONS[options.action](profile, jobs), 1)
+    except KeyboardInterrupt:
+        print("stopped; run again to go on", file=sys.stderr)
+        return STOPPED
+    except (FloatingPointError, OSError, RuntimeError, SafetensorError, ValueError) as error:
+        return _fail([_line(error)], 1)
+
+
+def _fail(problems: list[str], code: int) -> int:
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    return code if problems else 0
+
+
+def _line(error: Exception) -> str:
+    """What went wrong in one line; the system's own errors get the file that they are about, without their number."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error).partition("\n")[0]
+
+
+def _list(profile: Profile, jobs: int) -> list[str]:
+    specs = all_models(profile)
+    print(table(specs, profile.zoo))
+    return damaged(specs, profile.zoo)
+
+
+def _verify(profile: Profile, jobs: int) -> list[str]:
+    problems = verify(all_models(profile), profile.zoo, frozenset({descriptor.DescriptorSpec().file}))
+    return problems + _of_descriptor(profile)
+
+
+def _train(profile: Profile, jobs: int) -> list[str]:
+    profile.torch_device()
+    specs, ours = all_models(profile), paths.ZOO / descriptor.DescriptorSpec().file
+    problems = damaged(specs, profile.zoo) + (_of_descriptor(profile) if profile.descriptor or ours.exists() else [])
+    if problems:
+        return problems
+    for folder in (profile.zoo, paths.CHECKPOINTS):
+        remove_leftovers(folder)
+    train_all(specs, jobs, profile.zoo, profile.device, paths.CHECKPOINTS)
+    if not profile.descriptor and not ours.exists():
+        descriptor.train()
     return []
 
+
+def _of_descriptor(profile: Profile) -> list[str]:
+    """What is wrong with the descriptor of a profile, if anything."""
+    try:
+        descriptor.load_descriptor(profile.descriptor)
+    except (OSError, ValueError) as error:
+        return [str(error)]
+    return []
+
+
+ACTIONS = {"list": _list, "train": _train, "verify": _verify}
 
 if __name__ == "__main__":
     sys.exit(main())
