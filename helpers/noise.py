@@ -3,10 +3,11 @@
 Reproducibility compares what different models make of the *same* initial noise, so the noise of sample i must be the same
 on every machine, device and batch size, today and in ten years. Here it depends on (seed, i) alone: sample i has its own
 counter-based generator, Philox (Salmon et al. 2011), keyed by the pair. The paper's official code keeps one CUDA generator
-for each seed, whose numbers cannot be had without a GPU. Used by every chapter.
+for each seed, whose numbers cannot be had without a GPU. A stochastic solver draws fresh noise on its way, and two models
+may share that, too: `noise_path`. Used by every chapter.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -41,3 +42,20 @@ def initial_noise(indices: Iterable[int], shape: tuple[int, ...], seed: int = 0,
     count = int(np.prod(shape))
     z = np.stack([standard_normal(seed, i, count) for i in indices]).astype(np.float32)
     return torch.from_numpy(z).view(len(indices), *shape).to(device)
+
+
+def noise_path(number: int, shape: tuple[int, ...]) -> Callable[[int], Tensor]:
+    """The fresh noise of a stochastic solver, for `sample(noises=...)`: step i -> N(0, I) of `shape` (B, C, H, W), float32.
+
+    It depends on (number, i) and the shape alone: two models with one number walk on one path, with two numbers on paths
+    of their own. ValueError for a negative number, or a step beyond 999, whose noise is the next path's.
+    """
+    if number < 0:
+        raise ValueError(f"a noise path has a number of 0 or more, not {number}")
+
+    def noise(i: int) -> Tensor:
+        if not 0 <= i < 1000:
+            raise ValueError(f"a noise path has steps 0 to 999, not {i}")
+        return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(1000 * number + i))
+
+    return noise

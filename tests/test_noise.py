@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.noise import initial_noise, standard_normal
+from helpers.noise import initial_noise, noise_path, standard_normal
 
 SHAPE = (1, 28, 28)
 
@@ -50,3 +50,22 @@ def test_bad_input():
         initial_noise([], SHAPE)
     with pytest.raises(ValueError, match="0 or more"):
         initial_noise([0], SHAPE, seed=-1)
+
+
+def test_a_noise_path_is_the_same_for_everybody_who_walks_on_it():
+    first, again, other = noise_path(1, (3, *SHAPE)), noise_path(1, (3, *SHAPE)), noise_path(2, (3, *SHAPE))
+    assert torch.equal(first(4), again(4)) and torch.equal(first(4), first(4))
+    steps = [path(i) for path in (first, other) for i in range(20)]
+    gram = torch.corrcoef(torch.stack(steps).flatten(1)).fill_diagonal_(0)       # no two alike: correlation 0 +- 1/48
+    assert gram.abs().max() < 6 / (3 * 784) ** 0.5 and abs(torch.stack(steps).var() - 1) < 0.03
+
+
+def test_a_noise_path_is_pinned():
+    assert torch.equal(noise_path(2, (5,))(3), torch.randn(5, generator=torch.Generator().manual_seed(2003)))
+
+
+def test_noise_paths_do_not_run_into_each_other():
+    with pytest.raises(ValueError, match="0 to 999"):
+        noise_path(1, SHAPE)(1000)
+    with pytest.raises(ValueError, match="0 or more"):
+        noise_path(-1, SHAPE)
