@@ -21,3 +21,9 @@ def test_the_matrix_of_published_models_has_the_means_of_its_fact_sheet():
     least, most = min(above, key=above.get), max(above, key=above.get)
     assert [paper.SYSTEMS[i] for i in least] == ["UViT", "CT"] and above[least] == 0.70
     assert [paper.SYSTEMS[i] for i in most] == ["CT", "Progressivev1"] and above[most] == 0.91
+
+
+def test_some_rows_of_the_matrix_are_symmetric_and_in_the_order_that_was_asked_for():
+    found = paper.rp_of([5, 4, 0])
+    assert found == [[1, .70, .81], [.70, 1, .81], [.81, .81, 1]]
+    assert paper.rp_of([0, 1])[1][0] == .89

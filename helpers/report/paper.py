@@ -41,3 +41,8 @@ SIMILARITY = (
     (.75, .77, .77, .72, .68, None, .91),
     (.88, .90, .87, .86, .84, .83, None),
 )
+
+
+def rp_of(rows) -> list[list[float]]:
+    """RP of some of the `SYSTEMS`, numbers `rows`: a symmetric matrix, 1 on its diagonal."""
+    return [[1.0 if i == j else SIMILARITY[min(i, j)][max(i, j)] for j in rows] for i in rows]
