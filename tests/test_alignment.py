@@ -6,7 +6,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from helpers.denoiser import NetworkDenoiser
-from helpers.measure.alignment import Rotated, align, latent_regression, misfit, procrustes
+from helpers.measure.alignment import Rotated, align, generator_of, latent_regression, misfit, procrustes, turned
 from helpers.models.gan_vae import GAN, Generator, GeneratorPair, latent_of
 from helpers.samplers import sample
 
@@ -220,3 +220,26 @@ def test_turning_back_undoes_turning():
 def test_only_an_orthogonal_matrix_turns(q):
     with pytest.raises(ValueError, match="orthogonal"):
         Rotated(one_shot(), q, 6)
+
+
+def test_the_generator_of_a_turned_denoiser_draws_what_the_denoiser_draws():
+    denoiser, first, second = one_shot(), orthogonal(6), orthogonal(6, seed=2)
+    twice, u = Rotated(Rotated(denoiser, first, 6), second, 6), torch.randn(4, 6, generator=gen())
+    z = torch.cat([u, torch.zeros(4, 58)], 1).view(4, 1, 8, 8)
+    with torch.no_grad():
+        assert_close(generator_of(twice)(u), denoiser.network.generator(u @ second.T @ first.T))
+        assert_close(generator_of(twice)(u), sample(twice, z, **twice.sampling))
+
+
+def test_turned_finds_back_what_was_turned():
+    denoiser = one_shot(seed=3)
+    away, z = Rotated(denoiser, orthogonal(6, seed=5), 6), torch.randn(64, 1, 8, 8, generator=gen(9))
+    back = turned(denoiser, away, 6, gen(), n=512, held_out=128, restarts=2)
+    with torch.no_grad():
+        goal, before, after = (sample(D, z, **denoiser.sampling) for D in (denoiser, away, back))
+    assert (after - goal).square().mean() < 0.05 * (before - goal).square().mean()
+
+
+def test_only_a_generator_can_be_turned():
+    with pytest.raises(ValueError, match="only a GAN or a VAE"):
+        generator_of(nn.Identity())

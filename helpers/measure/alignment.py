@@ -9,7 +9,7 @@ whether they agree *up to* that symmetry, find the best Q first:
 If v ~ Q u were known, Q would be the polar factor of E[v u^T] (`procrustes`). It is not, but a ridge regression from G2's
 images to G2's latents estimates it: v = R G1(u). From there, and from other starts, gradient descent along
 Q = exp(A - A^T) Q0, which is orthogonal whatever A is, goes downhill in the images themselves (`align`). A diffusion
-model needs none of this. Used in chapter 1.
+model needs none of this. `turned` does all of it for two trained denoisers. Used in chapter 1.
 """
 
 from collections.abc import Callable
@@ -143,3 +143,26 @@ class Rotated(Wrapper):
     def forward(self, x: Tensor, sigma: Sigma, label: Tensor | None = None) -> Tensor:
         u, rest = x.flatten(1).split([self.latent, x[0].numel() - self.latent], dim=1)
         return self.denoiser(torch.cat([u @ self.q.to(x).T, rest], dim=1).view_as(x), sigma, label=label)
+
+
+def generator_of(denoiser: DenoiserLike) -> Images:
+    """G of a GAN's or a VAE's denoiser, also of one whose latent was turned: latents u (B, k) -> images (B, C, H, W).
+
+    ValueError for a denoiser without a generator.
+    """
+    if isinstance(denoiser, Rotated):
+        inner = generator_of(denoiser.denoiser)
+        return lambda u: inner(u @ denoiser.q.to(u).T)
+    network = getattr(denoiser, "network", None)
+    if not hasattr(network, "generator"):
+        raise ValueError(f"{type(denoiser).__name__} has no latent: only a GAN or a VAE can be turned")
+    return network.generator
+
+
+def turned(first: DenoiserLike, second: DenoiserLike, latent: int, generator: torch.Generator, **options) -> Rotated:
+    """`second` with its latent turned, so that its images are as near to those of `first` as `align` can bring them.
+
+    latent    length k of both latents; other arguments are those of `align`
+    """
+    q = align(generator_of(first), generator_of(second), latent, generator, **options)
+    return Rotated(second, q, latent)
