@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from helpers.measure.noise_planes import agreement_over_triples, cell_agreement, cell_null, cells, plane
+from helpers.measure.noise_planes import agreement_over_triples, cell_agreement, cell_null, cells, partition, plane
 
 SHAPE = (1, 28, 28)
 
@@ -194,3 +194,22 @@ def test_agreements_refuse_cells_that_do_not_pair():
         agreement_over_triples(a[:1], a[:1], gen())
     with pytest.raises(ValueError, match="three triples"):
         cell_null(a[:2], a[:2])
+
+
+def test_the_partition_of_a_model_that_draws_its_noise_is_the_nearest_corner():
+    z, ticks = torch.stack([corners(seed=k) for k in range(4)]), torch.linspace(-0.1, 1.1, 6)
+    asked = []
+
+    def draw(noises):
+        asked.append(len(noises))
+        return noises
+
+    def describe(images):
+        return torch.nn.functional.normalize(images.flatten(1), dim=1)
+
+    values, index = partition(draw, describe, z, ticks, "slerp")
+    assert values.shape == index.shape == (4, 36) and asked == [39] * 4
+    c = barycentric(ticks)
+    clear = c.topk(2).values.diff().abs()[:, 0] > 0.2                  # away from the borders
+    assert torch.equal(index[:, clear], c.argmax(1)[clear].expand(4, -1))
+    assert values.min() > 0.3 and values.max() <= 1 + 1e-6

@@ -12,6 +12,8 @@ longer: no model was trained there. The second form stays on the sphere of the c
 around three corners; how much agreement that alone brings is `cell_null`'s answer. Used in chapter 1.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -61,6 +63,22 @@ def cells(f_grid: Tensor, f_corners: Tensor) -> tuple[Tensor, Tensor]:
     if f_corners.ndim != 2 or len(f_corners) != 3:
         raise ValueError(f"the corners are three descriptors (3, d), got {tuple(f_corners.shape)}")
     return max_similarity(f_grid, f_corners)
+
+
+def partition(draw: Callable[[Tensor], Tensor], describe: Callable[[Tensor], Tensor], corners: Tensor, ticks: Tensor,
+              how: str = "linear") -> tuple[Tensor, Tensor]:
+    """`cells` of a model on the planes of T triples of noises: (T, G^2) similarities, (T, G^2) indices, on the CPU.
+
+    draw      the model, noises (n, C, H, W) -> images (n, C, H, W); it is asked for corners and plane together
+    describe  images (n, C, H, W) -> unit descriptors (n, d)
+    corners   (T, 3, C, H, W); ticks (G,) and how as for `plane`
+    """
+    found = []
+    for e in corners:
+        features = describe(draw(torch.cat([e, plane(e, ticks, how)])).cpu())
+        found.append(cells(features[3:], features[:3]))
+    values, index = zip(*found, strict=True)
+    return torch.stack(values).cpu(), torch.stack(index).cpu()
 
 
 def _check_cells(a: Tensor, b: Tensor, ndims: tuple[int, ...], shape: str) -> None:
