@@ -54,6 +54,13 @@ def test_procrustes_recovers_a_rotation_and_a_reflection(det):
     assert_close(procrustes(u, u @ q.T), q, atol=1e-12, rtol=0)
 
 
+def test_procrustes_is_the_polar_factor_in_the_type_of_its_points():
+    u, v = torch.randn(2, 40, 16, generator=gen(3))
+    w, _, vh = torch.linalg.svd(v.double().T @ u.double())
+    assert_close(procrustes(u, v), (w @ vh).float(), atol=1e-6, rtol=0)
+    assert procrustes(u, v).dtype == torch.float and procrustes(u.requires_grad_(), v).requires_grad is False
+
+
 def test_procrustes_beats_every_other_orthogonal_matrix_where_none_fits():
     u, v = torch.randn(2, 30, 5, generator=gen(2)).double()
     q = procrustes(u, v)

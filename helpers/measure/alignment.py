@@ -15,6 +15,7 @@ model needs none of this. `turned` does all of it for two trained denoisers. Use
 from collections.abc import Callable
 
 import torch
+from scipy.linalg import orthogonal_procrustes
 from torch import Tensor
 
 from helpers.denoiser import DenoiserLike, Sigma, Wrapper
@@ -25,15 +26,15 @@ Images = Callable[[Tensor], Tensor]                 # G: latents (B, k) -> image
 def procrustes(u: Tensor, v: Tensor) -> Tensor:
     """argmin_Q |u Q^T - v|_F over orthogonal Q: with v^T u = W S V^T, Q = W V^T. Points (n, k), (n, k) -> (k, k).
 
-    Rotations and reflections alike (Schönemann 1966); the SVD in float64, the result in u's type. If v^T u has not full
-    rank, one of several. ValueError unless u and v are of one shape (n, k) and finite.
+    Rotations and reflections alike (Schönemann 1966); scipy's, in float64, the result in u's type and place. If v^T u has
+    not full rank, one of several. ValueError unless u and v are of one shape (n, k) and finite.
     """
     if u.ndim != 2 or u.shape != v.shape or not u.numel():
         raise ValueError(f"procrustes needs two sets of points of one shape (n, k), got {tuple(u.shape)}, {tuple(v.shape)}")
     if not (u.isfinite().all() and v.isfinite().all()):
         raise ValueError("procrustes got NaN or infinity")
-    w, _, vh = torch.linalg.svd(v.double().T @ u.double())                          # (k, k), (k,), (k, k)
-    return (w @ vh).to(u.dtype)
+    transposed, _ = orthogonal_procrustes(u.detach().double().cpu().numpy(), v.detach().double().cpu().numpy())
+    return torch.from_numpy(transposed.T.copy()).to(u)
 
 
 @torch.no_grad()
