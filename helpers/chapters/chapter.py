@@ -31,7 +31,7 @@ from helpers.report.claims import Report
 from helpers.report.tables import Table
 from helpers.report.verdicts import Finding
 from helpers.zoo import ModelSpec, load_denoiser
-from helpers.zoo.fleet import core_hours
+from helpers.zoo.inventory import core_hours
 
 FAST = "dpmpp3m"                          # DPM-Solver++(3M): the same pictures as Heun at half the evaluations
 
