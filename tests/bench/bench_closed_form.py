@@ -1,6 +1,8 @@
-"""How long EmpiricalDenoiser takes, and why its logits are float64: python -m tests.bench.bench_closed_form [N [B]].
+"""How long EmpiricalDenoiser takes, and why its logits are float64.
 
-One thread, D = 784, images as uint8. For a noise level of each regime: the denoiser, and the two alternatives that it
+    python -m tests.bench.bench_closed_form [--images N] [--batch B]
+
+D = 784, images as uint8. For a noise level of each regime: the denoiser, and the two alternatives that it
 was chosen over.
 
     float32    a float32 product x.y for the logits
@@ -10,13 +12,13 @@ The error is relative, against float64 distances by subtraction. Each x lies hal
 and its noise is orthogonal to their difference, so that the two compete at every sigma: the worst case for the logits.
 """
 
-import sys
 import time
 from functools import partial
 
 import torch
 
 from helpers.closed_form import EmpiricalDenoiser, GaussianDenoiser, nearest_images
+from tests.bench.options import parse
 
 SIGMAS = (0.01, 0.3, 1.0, 3.0, 10.0, 80.0)
 CHUNK = 2048
@@ -60,39 +62,42 @@ def oracle(x: torch.Tensor, y: torch.Tensor, sigma: float) -> torch.Tensor:
     return logits.softmax(1) @ y
 
 
-def seconds(call, repeats: int = 3) -> float:
-    """The fastest of a few calls, in CPU time, so that a busy machine disturbs little."""
-    times = []
-    for _ in range(repeats):
+def seconds(call, budget: float) -> float:
+    """The fastest of the calls that fit into the budget, in CPU time, so that a busy machine disturbs little."""
+    times, begun = [], time.perf_counter()
+    while not times or time.perf_counter() - begun < budget:
         start = time.process_time()
         call()
         times.append(time.process_time() - start)
     return min(times)
 
 
-def report(call, x: torch.Tensor, truth: torch.Tensor) -> str:
+def report(call, x: torch.Tensor, truth: torch.Tensor, budget: float) -> str:
     """Seconds for all of x, and the worst relative error of its first rows, those of `truth`."""
     error = (call(x[:len(truth)]).flatten(1) - truth).norm(dim=1) / truth.norm(dim=1)
-    return f"{seconds(lambda: call(x)):6.2f} s {error.max().item():6.0e}"
+    return f"{seconds(lambda: call(x), budget):6.2f} s {error.max().item():6.0e}"
 
 
-def main(n: int = 2**15, b: int = 256) -> None:
-    torch.set_num_threads(1)
+def main(argv: list[str] | None = None) -> None:
+    wanted = parse("tests.bench.bench_closed_form", "How long EmpiricalDenoiser takes, beside two alternatives.", argv)
+    n, b, budget = wanted.images, wanted.batch, wanted.seconds
+    torch.set_num_threads(wanted.threads)
     images, middle, eps = images_and_noisy(n, b)
     rows, denoiser = images.flatten(1), EmpiricalDenoiser(images, chunk=CHUNK)
-    print(f"N = {n}, B = {b}, D = 784, one thread; seconds a call and worst relative error of 8 rows")
+    print(f"N = {n}, B = {len(middle)}, D = 784, {wanted.threads} threads; "
+          "seconds a call and worst relative error of 8 rows")
     print("  sigma  EmpiricalDenoiser           float32            rescue")
     for sigma in SIGMAS:
         x = middle + sigma * eps
         truth, pictures = oracle(x[:8], rows, sigma), x.view(-1, 1, 28, 28)
-        cells = (report(partial(denoiser, sigma=sigma), pictures, truth),
-                 report(partial(float32_first, y=rows, sigma=sigma), x, truth),
-                 report(partial(float32_first, y=rows, sigma=sigma, rescue=True), x, truth))
+        cells = (report(partial(denoiser, sigma=sigma), pictures, truth, budget),
+                 report(partial(float32_first, y=rows, sigma=sigma), x, truth, budget),
+                 report(partial(float32_first, y=rows, sigma=sigma, rescue=True), x, truth, budget))
         print(f"{sigma:7.2f}  {cells[0]:>17}  {cells[1]:>16}  {cells[2]:>16}")
     pictures = middle.view(-1, 1, 28, 28)
-    print(f"nearest_images        {seconds(lambda: nearest_images(pictures, images)):5.2f} s")
-    print(f"GaussianDenoiser.fit  {seconds(lambda: GaussianDenoiser.fit(images), 1):5.2f} s")
+    print(f"nearest_images        {seconds(lambda: nearest_images(pictures, images), budget):5.2f} s")
+    print(f"GaussianDenoiser.fit  {seconds(lambda: GaussianDenoiser.fit(images), 0.0):5.2f} s")
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main()
