@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from helpers.measure.noise_planes import agreement_over_triples, cell_agreement, cell_null, cells, partition, plane
+from helpers.measure.noise_planes import agreement_over_triples, cell_null, cells, partition, plane
 
 SHAPE = (1, 28, 28)
 
@@ -117,15 +117,6 @@ def test_cells_need_three_corners():
 # Agreement
 
 
-def test_cell_agreement_is_a_fraction_and_its_interval_that_of_one_draw():
-    a, b = torch.tensor([0, 1, 2, 2, 0, 1, 1, 2]), torch.tensor([0, 1, 2, 2, 0, 1, 2, 0])
-    score = cell_agreement(a, b)
-    assert score.value == 0.75 and score.n == 1
-    assert score.low < 0.2 and score.high > 0.95
-    fine = cell_agreement(a.repeat(100), b.repeat(100))    # a finer grid of the same plane knows no more
-    assert (fine.low, fine.high) == (score.low, score.high)
-
-
 def test_agreement_over_three_triples_spans_them():
     a = torch.zeros(3, 10, dtype=torch.long)
     b = (torch.arange(10) < torch.tensor([1, 3, 8])[:, None]).long()
@@ -184,10 +175,8 @@ def test_the_null_covers_its_expectation_about_19_times_in_20():
 
 def test_agreements_refuse_cells_that_do_not_pair():
     a = torch.zeros(4, 9, dtype=torch.long)
-    with pytest.raises(ValueError, match=r"both \(n,\)"):
-        cell_agreement(a, a)
-    with pytest.raises(ValueError, match="cells of two models"):
-        cell_agreement(a[0], a[0, :5])
+    with pytest.raises(ValueError, match=r"both \(T, n\)"):
+        cell_null(a[0], a[0])
     with pytest.raises(ValueError, match="cells of two models"):
         agreement_over_triples(a, a[:3], gen())
     with pytest.raises(ValueError, match="one triple has no spread"):

@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-from torch.testing import assert_close
 
 from helpers.data import to_float
-from helpers.measure.residuals import residual_null, residual_share, residual_similarity
+from helpers.measure.residuals import residual_null, residual_share
 
 SHAPE = (400, 1, 8, 8)
 
@@ -18,17 +17,17 @@ def noise(count, scale=0.15, seed=0):
     return scale * torch.randn(count, *SHAPE, generator=gen(seed))
 
 
-def test_residual_similarity_is_the_cosine_of_the_differences():
+def test_the_share_by_hand():
     b, r1, r2 = torch.zeros(3, 1, 1, 2), torch.tensor([[3, 0], [3, 4], [1, 1]]), torch.tensor([[0, 5], [4, 3], [-2, -2]])
     x1, x2 = (r.view(3, 1, 1, 2) / 10 for r in (r1, r2))
-    assert_close(residual_similarity(x1 + 0.3, x2 + 0.3, b + 0.3), torch.tensor([0, 0.96, -1]).double(), atol=1e-6, rtol=0)
+    share = residual_share(x1 + 0.3, x2 + 0.3, b + 0.3, gen())     # (0 + 24 - 4) / sqrt((9 + 25 + 2) (25 + 25 + 8))
+    assert share.value == pytest.approx(20 / (36 * 58) ** 0.5, abs=1e-6)
 
 
 def test_images_that_share_the_baseline_alone_look_alike_and_have_nothing_left():
     b, n1, n2 = noise(3)
     n1, n2 = n1 / 3, n2 / 3
     assert torch.cosine_similarity((b + n1).flatten(1), (b + n2).flatten(1)).mean() > 0.85
-    assert residual_similarity(b + n1, b + n2, b).mean().abs() < 0.02
     share, null = residual_share(b + n1, b + n2, b, gen()), residual_null(b + n1, b + n2, b, gen())
     assert share.low < 0 < share.high and share.high - share.low < 0.04
     assert null.value == pytest.approx(0, abs=0.01)
@@ -63,13 +62,11 @@ def test_equal_and_opposite_residuals():
     b, n = noise(2)
     assert residual_share(b + n, b + n, b, gen()).value == pytest.approx(1)
     assert residual_share(b + n, b - n, b, gen()).value == pytest.approx(-1)
-    assert_close(residual_similarity(b + n, b - n, b), -torch.ones(400).double(), atol=1e-6, rtol=0)
 
 
-def test_the_share_weighs_by_size_and_the_similarity_does_not():
+def test_the_share_weighs_by_size():
     b = torch.zeros(2, 1, 1, 2)
     x1, x2 = (torch.tensor(x).view(2, 1, 1, 2) for x in ([[0.1, 0.0], [0.5, 0.0]], [[0.1, 0.0], [0.0, 0.5]]))
-    assert residual_similarity(x1, x2, b).mean() == 0.5
     assert residual_share(x1, x2, b, gen()).value == pytest.approx(0.01 / 0.26)
 
 
@@ -77,12 +74,13 @@ def test_an_overshooting_baseline_does_not_make_models_agree():
     b = torch.where(noise(1)[0] > 0, 1.0, -1.0)
     x1, x2 = b.clone(), b.clone()
     x1[:, :, 0], x2[:, :, 1] = 0, 0                         # each differs from b in a row of its own
-    assert_close(residual_similarity(x1, x2, 1.5 * b), torch.zeros(400).double())
+    assert residual_share(x1, x2, 1.5 * b, gen()).value == 0
 
 
 def test_uint8_images_are_read_as_floats():
     x1, x2, b = torch.randint(256, (3, 5, 1, 4, 4), generator=gen(), dtype=torch.uint8)
-    assert_close(residual_similarity(x1, x2, b), residual_similarity(to_float(x1), to_float(x2), to_float(b)))
+    for score in (residual_share, residual_null):
+        assert score(x1, x2, b, gen()) == score(to_float(x1), to_float(x2), to_float(b), gen())
 
 
 def test_the_bootstrap_of_the_share_resamples_whole_images():
@@ -110,11 +108,10 @@ def test_residuals_refuse_images_that_do_not_compare():
     x = torch.zeros(3, 1, 2, 2)
     for bad in (x[:2], x[0], x[..., :1]):
         with pytest.raises(ValueError, match="one shape"):
-            residual_similarity(x, x, bad)
+            residual_share(x, x, bad, gen())
     with pytest.raises(ValueError, match="NaN"):
-        residual_similarity(x, x * torch.nan, x)
+        residual_share(x, x * torch.nan, x, gen())
     with pytest.raises(ValueError, match="differ from the baseline"):
         residual_share(x, x + 0.1, x, gen())
     with pytest.raises(ValueError, match="two images"):
         residual_share(x[:1] + 0.1, x[:1] + 0.1, x[:1], gen())
-    assert residual_similarity(x, x + 0.1, x).tolist() == [0, 0, 0]

@@ -15,8 +15,6 @@ from helpers.measure.scores import (
     memorized_fraction,
     nearest_agreement,
     null_similarity,
-    roc_auc,
-    rp_curve,
     rp_null,
     rp_score,
     similarity,
@@ -55,10 +53,10 @@ def test_similarity_is_the_cosine_whatever_the_length():
     assert_close(similarity(3 * f1, 0.1 * f2), (f1 * f2).sum(1))
 
 
-def test_rp_curve_is_rp_at_every_threshold():
+def test_the_exceedance_of_similarities_is_rp_at_every_threshold():
     f1, f2, thresholds = unit(200), unit(200, seed=1), torch.linspace(-1, 1, 9)
     expected = torch.tensor([rp_score(f1, f2, t.item()).value for t in thresholds], dtype=torch.double)
-    assert_close(rp_curve(f1, f2, thresholds), expected)
+    assert_close(exceedance(similarity(f1, f2), thresholds), expected)
 
 
 def test_exceedance_by_hand():
@@ -82,14 +80,6 @@ def test_null_interval_covers_chance_when_images_collapse_to_few():
         score = rp_null(a, b)
         covered += score.low <= 0.1 <= score.high
     assert covered >= 190
-
-
-def test_roc_auc_by_hand_and_by_definition():
-    assert roc_auc(torch.tensor([2.0, 3.0]), torch.tensor([0.0, 1.0])) == 1
-    assert roc_auc(torch.ones(3), torch.ones(5)) == 0.5
-    x, y = torch.randn(2, 100, generator=torch.Generator().manual_seed(0)).mul(3).round()
-    direct = (x[:, None] > y).double().mean() + (x[:, None] == y).double().mean() / 2
-    assert roc_auc(x, y) == pytest.approx(direct.item())
 
 
 # Generalization and memorization
@@ -197,7 +187,6 @@ def test_bootstrap_covers_the_truth_with_eight_pairs():
     (lambda: rp_score(unit(3) * torch.nan, unit(3)), "NaN"),
     (lambda: gl_score(unit(3), unit(0)), "empty"),
     (lambda: rp_null(unit(1), unit(1)), "two noises"),
-    (lambda: roc_auc(torch.empty(0), torch.ones(1)), "at least one"),
     (lambda: memorized_fraction(torch.zeros(2, 1, 4, 4), torch.zeros(1, 1, 4, 4)), "two training images"),
     (lambda: nearest_agreement(torch.zeros(2, 1, 4, 4), torch.zeros(3, 1, 4, 4), torch.zeros(1, 1, 4, 4)), "one shape"),
     (lambda: mae_score(torch.zeros(2, 1, 4, 4), torch.zeros(3, 1, 4, 4)), "one shape"),

@@ -86,19 +86,8 @@ def _check_cells(a: Tensor, b: Tensor, ndims: tuple[int, ...], shape: str) -> No
         raise ValueError(f"need the cells of two models, both {shape}, got {tuple(a.shape)} and {tuple(b.shape)}")
 
 
-def cell_agreement(a: Tensor, b: Tensor) -> Score:
-    """P( i_a = i_b ) over the points of one plane: cells (n,), (n,) of two models.
-
-    The interval is Wilson's for *one* draw, and wide: the points of a plane share three noises, and neighbors nearly
-    everything. It holds for any fraction in [0, 1], whose variance is at most p (1 - p), a coin's. For an interval that
-    says something, take several triples: `agreement_over_triples`.
-    """
-    _check_cells(a, b, (1,), "(n,)")
-    return wilson((a == b).double().mean().item(), 1)
-
-
 def agreement_over_triples(a: Tensor, b: Tensor, generator: torch.Generator) -> Score:
-    """The mean of `cell_agreement` over T triples of noises, with a bootstrap over triples: cells (T, n), (T, n).
+    """The mean of P( i_a = i_b ) over T triples of noises, with a bootstrap over triples: cells (T, n), (T, n).
 
     (k, T, n) for k pairs of models: then over pairs and triples. A triple is the unit, however many points its grid has.
     Few triples make the interval too narrow: of 3, as the paper shows, it holds the truth 3 times in 4, of 10, 9 in 10.
@@ -106,7 +95,7 @@ def agreement_over_triples(a: Tensor, b: Tensor, generator: torch.Generator) -> 
     """
     _check_cells(a, b, (2, 3), "(T, n) or (k, T, n)")
     if a.shape[-2] < 2:
-        raise ValueError("one triple has no spread: use cell_agreement, or take more")
+        raise ValueError("one triple has no spread: take two or more")
     return bootstrap_mean((a == b).double().mean(dim=-1).view(-1, a.shape[-2]), generator)
 
 

@@ -10,7 +10,7 @@ residuals do not agree, however alike the images look; if they agree, the models
 
 Zero is not quite chance, though: both residuals hold the same b. If the images are as large as b and correlate with it by
 rho < 1, then r = -(1 - rho) b + ..., and the residuals agree by (1 - rho) / 2 without any other thing in common: by 1/2
-if the models ignore b. `residual_null` measures that level; what exceeds it is shared. Used in chapter 1.
+if the models ignore b. `residual_null` measures that level; what exceeds it is shared. Used in chapters 1, 3 and 4.
 """
 
 import torch
@@ -31,22 +31,15 @@ def _residuals(x1: Tensor, x2: Tensor, baseline: Tensor) -> tuple[Tensor, Tensor
     return rows[0] - rows[2], rows[1] - rows[2], rows[2]
 
 
-def residual_similarity(x1: Tensor, x2: Tensor, baseline: Tensor) -> Tensor:
-    """<r1, r2> / (|r1| |r2|) of every image, r = x - b: three sets of images (n, C, H, W) -> (n,) float64 in [-1, 1].
-
-    Of the same noises, uint8 or in [-1, 1] and then clipped. 0 where a residual is 0. ValueError for other shapes, NaN
-    or infinity.
-    """
-    r1, r2, _ = _residuals(x1, x2, baseline)
-    return torch.cosine_similarity(r1, r2, dim=1, eps=1e-12)
-
-
 def residual_share(x1: Tensor, x2: Tensor, baseline: Tensor, generator: torch.Generator, draws: int = DRAWS) -> Score:
     """E<r1, r2> / sqrt(E|r1|^2 E|r2|^2), r = x - b; in [-1, 1], its interval from a bootstrap over the n images.
 
     If r1 = s + n1 and r2 = s + n2 with unrelated s, n1, n2 and |n1| = |n2|, it is |s|^2 / (|s|^2 + |n|^2), the share of
-    the residuals' energy that the models have in common. Images as for `residual_similarity`; that weighs every image
-    alike, here large residuals count more. ValueError if there is no residual, or fewer than two images.
+    the residuals' energy that the models have in common. Large residuals count more than small ones.
+
+    x1, x2, baseline   images of the same noises (n, C, H, W), uint8 or in [-1, 1], clipped to that range
+
+    ValueError for images of other shapes, NaN or infinity, if there is no residual, or fewer than two images.
     """
     r1, r2, _ = _residuals(x1, x2, baseline)
     return _share((r1 * r2).sum(1), r1, r2, generator, draws)

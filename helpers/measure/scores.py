@@ -62,11 +62,6 @@ def rp_score(f1: Tensor, f2: Tensor, threshold: float = THRESHOLD) -> Score:
     return _proportion(similarity(f1, f2) > threshold)
 
 
-def rp_curve(f1: Tensor, f2: Tensor, thresholds: Tensor) -> Tensor:
-    """RP at every threshold: descriptors (n, d), (n, d), thresholds (T,) -> (T,) float64."""
-    return exceedance(similarity(f1, f2), thresholds)
-
-
 def exceedance(values: Tensor, thresholds: Tensor) -> Tensor:
     """P( value > t ) for every t: values of any shape, thresholds (T,) -> (T,) float64, falling in t."""
     ordered = values.flatten().sort().values
@@ -93,15 +88,6 @@ def rp_null(f1: Tensor, f2: Tensor, threshold: float = THRESHOLD, shifts: Sequen
     """
     value = (null_similarity(f1, f2, shifts) > threshold).double().mean().item()
     return wilson(value, len(f1) // 2)
-
-
-def roc_auc(paired: Tensor, null: Tensor) -> float:
-    """P( M_paired > M_null ) + P( equal ) / 2: how well pairs stand out, without a threshold. 0.5 is chance."""
-    if not paired.numel() or not null.numel():
-        raise ValueError("roc_auc needs at least one paired and one null similarity")
-    ordered, values = null.flatten().sort().values, paired.flatten()
-    below = torch.searchsorted(ordered, values) + torch.searchsorted(ordered, values, right=True)
-    return (below.double().mean() / (2 * len(ordered))).item()
 
 
 # Generalization and memorization
