@@ -162,9 +162,42 @@ def test_objectives_by_name():
 
 def test_unknown_names_list_the_known():
     with pytest.raises(ValueError, match="unknown network 'unett': choose from unet, cnn, .*, pair, classifier"):
-        build(replace(SPEC, network="unett"))
+        replace(SPEC, network="unett")
     with pytest.raises(ValueError, match="unknown objective 'emd': choose from edm, vp, .*, gan, vae, classes"):
         make_objective("emd")
+    with pytest.raises(ValueError, match="unknown objective 'emd': choose from edm"):
+        replace(SPEC, objective="emd")
+    with pytest.raises(ValueError, match="network 'unet' has no option depth, wide; it has .*width"):
+        build(replace(SPEC, options={"wide": 3, "depth": 1}))
+    with pytest.raises(ValueError, match="objective 'vp' has no option p_mean; it has .*predict"):
+        make_objective("vp", p_mean=0.0)
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"subset_size": 0}, "subset_size: a whole number of 1 or more is needed, got 0"),
+    ({"subset_size": 16.0}, "subset_size: a whole number of 1 or more is needed, got 16.0"),
+    ({"subset_size": True}, "subset_size: a whole number of 1 or more is needed, got True"),
+    ({"subset_start": -1}, "subset_start: a whole number of 0 or more is needed, got -1"),
+    ({"initial_seed": 1.5}, "initial_seed: a whole number of .* got 1.5"),
+    ({"classes": (3, -1)}, "classes: a whole number of 0 or more is needed, got -1"),
+    ({"classes": (3, 3)}, "each of the classes is named once"),
+    ({"init_from": "*"}, "init_from is the key of a model, 12 hexadecimal digits: got '\\*'"),
+    ({"init_from": SPEC.file}, "init_from is the key of a model"),
+    ({"options": (("width", 8), ("width", 9))}, "options are pairs of a name and a value, each name once"),
+    ({"objective_options": ("p_mean", 1.0)}, "objective_options are pairs of a name and a value"),
+    ({"objective_options": {"p_mean": float("nan")}}, "a spec holds texts, finite numbers"),
+    ({"options": {"width": torch.tensor(8)}}, "a spec holds texts, finite numbers")])
+def test_values_that_make_no_sense_are_one_clear_line(change, message):
+    with pytest.raises(ValueError, match=f"^{message}") as error:
+        replace(SPEC, **change)
+    assert "\n" not in str(error.value)
+
+
+def test_one_model_has_one_key_however_its_options_are_written():
+    for options in ({"width": 8, "multipliers": [1, 2]}, (("width", 8), ("multipliers", (1, 2))), [["multipliers", (1, 2)],
+                                                                                            ["width", 8]]):
+        other = replace(SPEC, options=options, classes=[])
+        assert other == SPEC and hash(other) == hash(SPEC) and other.key == SPEC.key
 
 
 def test_a_part_without_a_parent_is_an_error():

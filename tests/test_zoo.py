@@ -124,7 +124,7 @@ def test_the_whole_chain_of_parents_is_checked(folder):
         load_denoiser(last, zoo=folder)
 
 
-@pytest.mark.parametrize("text", ["{}", "spec", '{"options": 3}', "[]"])
+@pytest.mark.parametrize("text", ["{}", SPEC.json.replace('"unet"', '"net"'), "spec", '{"options": 3}', "[]"])
 def test_a_parent_whose_header_names_no_model_is_an_error(folder, text):
     write_weights(folder / SPEC.file, build(SPEC), text, {}, half=True)
     with pytest.raises(ValueError, match="names no model in its header.*make zoo"):

@@ -6,7 +6,10 @@ file in the zoo. `build` and `make_objective` turn the names in it into a networ
 
 import dataclasses
 import hashlib
+import inspect
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -54,7 +57,10 @@ class ModelSpec:
     recipe                               see `training.Recipe`; its seed also draws the initial weights,
     initial_seed                         unless this is given
     init_from                            key of a parent model: where the weights start, and who teaches in distillation
-    trainable                            what of the parent's network is trained, a name that `partial.py` knows
+    trainable                            what of the parent's network is trained, a name that `trainable.py` knows
+
+    Options may be given as a dictionary or as pairs in any order: they are kept sorted, so that one model has one key.
+    ValueError for values that make no sense, with the ones that do.
     """
 
     dataset: str = "fashion-mnist"
@@ -71,6 +77,27 @@ class ModelSpec:
     initial_seed: int | None = None
     classes: tuple[int, ...] = ()
 
+    def __post_init__(self):
+        for name in ("options", "objective_options"):
+            object.__setattr__(self, name, _sorted_pairs(name, getattr(self, name)))
+        object.__setattr__(self, "classes", _frozen(list(self.classes)))
+        _require_known("network", self.network, NETWORKS)
+        _require_known("objective", self.objective, OBJECTIVES)
+        _require_whole("subset_size", self.subset_size, 1)
+        _require_whole("subset_start", self.subset_start, 0)
+        for label in self.classes:
+            _require_whole("classes", label, 0)
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"each of the classes is named once: got {self.classes}")
+        if self.initial_seed is not None:
+            _require_whole("initial_seed", self.initial_seed, -(2**63))
+        if self.init_from is not None and not re.fullmatch("[0-9a-f]{12}", str(self.init_from)):
+            raise ValueError(f"init_from is the key of a model, 12 hexadecimal digits: got {self.init_from!r}")
+        try:
+            json.dumps(dataclasses.asdict(self), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"a spec holds texts, finite numbers, True, False, None and tuples of them: {error}") from None
+
     @property
     def json(self) -> str:
         """The canonical JSON: sorted keys, no spaces, later fields left out where they have their default."""
@@ -80,10 +107,7 @@ class ModelSpec:
     def parse(cls, text: str) -> "ModelSpec":
         """The spec of a canonical JSON, as a zoo file's header holds it."""
         fields = json.loads(text)
-        pairs = {name: tuple((key, _frozen(value)) for key, value in fields[name])
-                 for name in ("options", "objective_options")}
-        return cls(**fields | pairs | {"recipe": training.Recipe(**fields["recipe"]),
-                                       "classes": tuple(fields.get("classes", ()))})
+        return cls(**fields | {"recipe": training.Recipe(**fields["recipe"])})
 
     @property
     def key(self) -> str:
@@ -111,23 +135,51 @@ class ModelSpec:
 
 
 def build(spec: ModelSpec) -> nn.Module:
-    """The untrained network of a spec, its weights drawn from the recipe's seed. ValueError for an unknown network."""
-    if spec.network not in NETWORKS:
-        raise ValueError(f"unknown network {spec.network!r}: choose from {', '.join(NETWORKS)}")
+    """The untrained network of a spec, its weights drawn from the recipe's seed. ValueError for options that it lacks."""
     if spec.conditional and not dict(spec.options).get("classes"):
         raise ValueError(f"{spec.name} is conditional, but its options do not say how many classes its network knows")
     if spec.trainable != "all" and spec.init_from is None:
         raise ValueError(f"{spec.name} trains a part of a network, but init_from names no parent that has the rest")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.recipe.seed if spec.initial_seed is None else spec.initial_seed)
-        return NETWORKS[spec.network](**dict(spec.options))
+        return _called(f"network {spec.network!r}", NETWORKS[spec.network], dict(spec.options))
 
 
 def make_objective(name: str, **options):
-    """An objective by name. ValueError for an unknown name, with the known ones."""
-    if name not in OBJECTIVES:
-        raise ValueError(f"unknown objective {name!r}: choose from {', '.join(OBJECTIVES)}")
-    return OBJECTIVES[name](**options)
+    """An objective by name. ValueError for an unknown name, with the known ones, or options that it does not have."""
+    _require_known("objective", name, OBJECTIVES)
+    return _called(f"objective {name!r}", OBJECTIVES[name], options)
+
+
+def _called(what: str, make, options: dict):
+    """make(**options); ValueError for an option that it does not have, with those that it has."""
+    known = inspect.signature(make).parameters
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in known.values())
+    if not takes_any and (unknown := sorted(options.keys() - known.keys())):
+        raise ValueError(f"{what} has no option {', '.join(unknown)}; it has {', '.join(known)}")
+    return make(**options)
+
+
+def _require_known(what: str, name: str, known: dict) -> None:
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(f"unknown {what} {name!r}: choose from {', '.join(known)}")
+
+
+def _require_whole(name: str, value, least: int) -> None:
+    if type(value) is not int or value < least:
+        raise ValueError(f"{name}: a whole number of {least} or more is needed, got {value!r}")
+
+
+def _sorted_pairs(name: str, options) -> tuple[tuple[str, object], ...]:
+    """Options as sorted pairs, from a dictionary or pairs. ValueError for a name that is no text, or comes twice."""
+    try:
+        pairs = [(key, _frozen(value)) for key, value in (options.items() if isinstance(options, Mapping) else options)]
+        found = dict(pairs)
+    except (TypeError, ValueError):
+        pairs, found = [()], {}
+    if len(found) < len(pairs) or not all(isinstance(key, str) for key in found):
+        raise ValueError(f"{name} are pairs of a name and a value, each name once: got {options!r}")
+    return tuple(sorted(found.items(), key=lambda pair: pair[0]))
 
 
 def _without(fields: dict, defaults: dict) -> dict:
@@ -138,5 +190,5 @@ def _without(fields: dict, defaults: dict) -> dict:
 
 
 def _frozen(value):
-    """JSON's lists as tuples, as keyword arguments of a network are written."""
-    return tuple(_frozen(v) for v in value) if isinstance(value, list) else value
+    """Lists, as JSON has them, as tuples, as keyword arguments of a network are written."""
+    return tuple(_frozen(v) for v in value) if isinstance(value, list | tuple) else value

@@ -7,7 +7,6 @@ and the versions. Nothing is unpickled.
 Used by every chapter.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,9 +88,10 @@ def find(key: str, zoo: Path | None = None) -> ModelSpec:
     if path is None:
         raise FileNotFoundError(f"the zoo has no model {key}, from which another one starts: train it first with "
                                 f"{_command(zoo or paths.ZOO)}")
+    header = read(path)[1]
     try:
-        spec = ModelSpec.parse(read(path)[1]["spec"])
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        spec = ModelSpec.parse(header["spec"])
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path.name} names no model in its header ({error}): {_hint(path)}") from error
     if spec.key != key:
         raise ValueError(f"{path.name} holds another model than its name says, {spec.name} ({spec.key}): {_hint(path)}")
