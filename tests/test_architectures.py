@@ -5,9 +5,10 @@ import torch
 from torch.nn import functional as F
 
 from helpers.models.architectures import MLP, Multistage, ResidualCNN, TransformerBlock, UViT
-from helpers.models.networks import UNet
+from helpers.models.layers import attend
 from helpers.models.objectives import EDM
 from helpers.models.training import Recipe, State, train
+from helpers.models.unet import UNet
 
 NETWORKS = {
     "cnn": lambda **o: ResidualCNN(width=8, blocks=2, **o),
@@ -85,7 +86,7 @@ def test_attention_is_softmax_attention():
     block, tokens = awake(TransformerBlock(24, 3)), torch.randn(2, 7, 24)
     q, k, v = (t.view(2, 7, 3, 8).transpose(1, 2) for t in block.qkv(tokens).chunk(3, dim=2))
     out = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(2, 7, 24)
-    torch.testing.assert_close(block.attend(tokens), block.proj(out))
+    torch.testing.assert_close(attend(tokens, block.qkv, block.heads), out)
 
 
 def as_encoder_layer(block):

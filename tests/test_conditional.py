@@ -16,9 +16,9 @@ from helpers.chapters.profiles import LAPTOP, PROFILES, SMOKE
 from helpers.denoiser import Counted, NetworkDenoiser
 from helpers.guidance import ClassifierFreeGuidance
 from helpers.models.architectures import MLP
-from helpers.models.networks import UNet
 from helpers.models.objectives import EDM
 from helpers.models.training import Recipe, State, train
+from helpers.models.unet import UNet
 from helpers.samplers import sample
 from helpers.zoo.spec import build, make_objective
 

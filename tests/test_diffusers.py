@@ -22,8 +22,8 @@ from diffusers import (
 
 from helpers.denoiser import NetworkDenoiser
 from helpers.kernels import kernel
-from helpers.models.networks import UNet
 from helpers.models.objectives import EDM
+from helpers.models.unet import UNet
 from helpers.samplers import karras_sigmas, nfe, sample
 from helpers.zoo.spec import make_objective
 

@@ -9,7 +9,7 @@ import torch
 from helpers.closed_form import GaussianDenoiser
 from helpers.denoiser import NetworkDenoiser
 from helpers.models.fewstep import Consistency, Distillation
-from helpers.models.networks import UNet
+from helpers.models.unet import UNet
 from helpers.samplers import karras_sigmas, sample, trajectory
 from helpers.zoo.spec import make_objective
 

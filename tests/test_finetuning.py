@@ -9,7 +9,7 @@ import torch
 from helpers.chapters.finetuning import DEPTHS, MODES, Run, finetuned, finetuning_models, pretrained, runs
 from helpers.chapters.models import all_models, chapter_models
 from helpers.chapters.profiles import PROFILES, SMOKE
-from helpers.models.networks import SelfAttention
+from helpers.models.layers import SelfAttention
 from helpers.models.trainable import restrict
 from helpers.zoo import store as zoo
 from helpers.zoo.spec import build

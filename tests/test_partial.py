@@ -8,10 +8,11 @@ import torch
 from torch.nn import functional as F
 
 from helpers.models.architectures import MLP, ResidualCNN
-from helpers.models.networks import SelfAttention, UNet
+from helpers.models.layers import SelfAttention
 from helpers.models.objectives import EDM
 from helpers.models.trainable import RANK, restrict
 from helpers.models.training import Recipe, State, train
+from helpers.models.unet import UNet
 
 RECIPE = Recipe(steps=4, batch=4, warmup=1)
 PARTS = ["all", "attention", "bias-norm", "lora", "last1", "last2", "last3", "last4"]

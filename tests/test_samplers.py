@@ -9,8 +9,8 @@ import torch
 from helpers.closed_form import GaussianDenoiser
 from helpers.denoiser import Counted, NetworkDenoiser
 from helpers.models.fewstep import Consistency, Distillation
-from helpers.models.networks import UNet
 from helpers.models.objectives import EDM
+from helpers.models.unet import UNet
 from helpers.samplers import SOLVERS, karras_sigmas, nfe, sample, trajectory
 
 STOCHASTIC = [name for name, solver in SOLVERS.items() if solver.stochastic]

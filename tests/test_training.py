@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from helpers.models.architectures import MLP, ResidualCNN, UViT
-from helpers.models.networks import UNet
 from helpers.models.objectives import EDM
 from helpers.models.state import update_ema
 from helpers.models.training import Recipe, State, descend, hide, train
+from helpers.models.unet import UNet
 
 RECIPE = Recipe(steps=12, batch=8, warmup=3, muon=0.02)
 CONDITIONAL = {

@@ -13,24 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from helpers.models.networks import ResidualBlock, UNet, fourier_features, group_norm, zero
-
-
-class Embedding(nn.Module):
-    """Noise level and label as one vector: c_noise (B,), label (B,) or None -> (B, dim). label = classes: "no label"."""
-
-    def __init__(self, dim: int, classes: int = 0, features: int = 64):
-        super().__init__()
-        self.features, self.classes = features, classes
-        self.noise = nn.Sequential(nn.Linear(features, dim), nn.SiLU(), nn.Linear(dim, dim))
-        self.classes_of = nn.Embedding(classes + 1, dim) if classes else None
-
-    def forward(self, c_noise: Tensor, label: Tensor | None) -> Tensor:
-        emb = self.noise(fourier_features(c_noise, self.features))
-        if self.classes_of is None:
-            return emb
-        none = torch.full_like(c_noise, self.classes, dtype=torch.long)
-        return emb + self.classes_of(none if label is None else label)
+from helpers.models.layers import Embedding, ResidualBlock, attend, group_norm, require_images, require_whole, zero
+from helpers.models.unet import UNet
 
 
 class ResidualCNN(nn.Module):
@@ -46,13 +30,17 @@ class ResidualCNN(nn.Module):
 
     def __init__(self, image_channels: int = 1, width: int = 32, blocks: int = 6, patch: int = 2, classes: int = 0):
         super().__init__()
-        self.patch, self.classes, self.embed = patch, classes, Embedding(4 * width, classes)
+        require_whole(image_channels=image_channels, width=width, blocks=blocks, patch=patch)
+        require_whole(0, classes=classes)
+        self.image_channels, self.patch, self.classes = image_channels, patch, classes
+        self.embed = Embedding(4 * width, classes)
         self.stem = nn.Conv2d(image_channels * patch**2, width, 3, padding=1)
         self.blocks = nn.ModuleList(ResidualBlock(width, width, 4 * width) for _ in range(blocks))
         self.head = nn.Sequential(group_norm(width), nn.SiLU(),
                                   zero(nn.Conv2d(width, image_channels * patch**2, 3, padding=1)))
 
     def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
+        require_images(x, self.image_channels, self.patch)
         emb = F.silu(self.embed(c_noise, label))
         h = self.stem(F.pixel_unshuffle(x, self.patch))
         for block in self.blocks:
@@ -72,15 +60,8 @@ class TransformerBlock(nn.Module):
     def forward(self, tokens: Tensor, skip: Tensor | None = None) -> Tensor:
         if self.join is not None:
             tokens = self.join(torch.cat([tokens, skip], dim=-1))
-        tokens = tokens + self.attend(self.norm1(tokens))
+        tokens = tokens + self.proj(attend(self.norm1(tokens), self.qkv, self.heads))
         return tokens + self.mlp(self.norm2(tokens))
-
-    def attend(self, tokens: Tensor) -> Tensor:
-        """softmax(q k^T / sqrt(d)) v, heads side by side."""
-        b, n, dim = tokens.shape
-        q, k, v = self.qkv(tokens).view(b, n, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
-        weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(dim=-1)   # (B, heads, L, L)
-        return self.proj((weights @ v).transpose(1, 2).reshape(b, n, dim))
 
 
 class UViT(nn.Module):
@@ -98,9 +79,12 @@ class UViT(nn.Module):
     def __init__(self, image_channels: int = 1, size: int = 28, patch: int = 4, dim: int = 128, depth: int = 3,
                  heads: int = 4, classes: int = 0):
         super().__init__()
+        require_whole(image_channels=image_channels, size=size, patch=patch, dim=dim, heads=heads)
+        require_whole(0, depth=depth, classes=classes)
         if size % patch or dim % heads:
             raise ValueError(f"patch must divide size and heads must divide dim: {patch}, {size}, {heads}, {dim}")
-        self.patch, self.classes, self.embed = patch, classes, Embedding(dim, classes)
+        self.image_channels, self.size, self.patch, self.classes = image_channels, size, patch, classes
+        self.embed = Embedding(dim, classes)
         self.stem = nn.Linear(image_channels * patch**2, dim)
         self.position = nn.Parameter(0.02 * torch.randn(1, (size // patch) ** 2 + 1, dim))
         self.before = nn.ModuleList(TransformerBlock(dim, heads) for _ in range(depth))
@@ -110,6 +94,7 @@ class UViT(nn.Module):
         self.smooth = zero(nn.Conv2d(image_channels, image_channels, 3, padding=1))
 
     def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
+        require_images(x, self.image_channels, size=self.size)
         folded = F.pixel_unshuffle(x, self.patch)                                   # (B, C p^2, H/p, W/p)
         tokens = self.stem(folded.flatten(2).transpose(1, 2))                       # (B, L, dim)
         tokens = torch.cat([self.embed(c_noise, label)[:, None], tokens], 1) + self.position
@@ -131,7 +116,9 @@ class MLP(nn.Module):
 
     def __init__(self, image_channels: int = 1, size: int = 28, width: int = 512, blocks: int = 3, classes: int = 0):
         super().__init__()
-        self.classes, self.embed = classes, Embedding(width, classes)
+        require_whole(image_channels=image_channels, size=size, width=width)
+        require_whole(0, blocks=blocks, classes=classes)
+        self.image_channels, self.size, self.classes, self.embed = image_channels, size, classes, Embedding(width, classes)
         self.stem = nn.Linear(image_channels * size**2, width)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(blocks))
         self.first = nn.ModuleList(nn.Linear(width, width) for _ in range(blocks))
@@ -139,6 +126,7 @@ class MLP(nn.Module):
         self.head = nn.Sequential(nn.LayerNorm(width), zero(nn.Linear(width, image_channels * size**2)))
 
     def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
+        require_images(x, self.image_channels, size=self.size)
         emb, h = self.embed(c_noise, label), self.stem(x.flatten(1))
         for norm, first, second in zip(self.norms, self.first, self.second):
             h = h + second(F.silu(first(norm(h)) + emb))
@@ -162,6 +150,7 @@ class Multistage(nn.Module):
         self.stages = nn.ModuleList(UNet(**options) for _ in range(len(bounds) + 1))
 
     def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
+        require_images(x, self.stages[0].image_channels, self.stages[0].patch)
         stage, out = torch.bucketize(c_noise.contiguous(), self.bounds, right=True), torch.zeros_like(x)
         for k in stage.unique().tolist():
             mine = stage == k

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from helpers.models.networks import group_norm
+from helpers.models.layers import group_norm, require_images, require_whole
 
 
 class Classifier(nn.Module):
@@ -25,13 +25,15 @@ class Classifier(nn.Module):
 
     def __init__(self, image_channels: int = 1, width: int = 32, classes: int = 10):
         super().__init__()
-        self.classes, layers = classes, []
+        require_whole(image_channels=image_channels, width=width, classes=classes)
+        self.image_channels, self.classes, layers = image_channels, classes, []
         for a, b, stride in [(1, 1, 1), (1, 2, 1), (2, 2, 1), (2, 4, 2), (4, 4, 1)]:
             layers += [nn.Conv2d(a * width, b * width, 3, stride, padding=1), group_norm(b * width), nn.SiLU()]
         self.stem, self.body = nn.Conv2d(image_channels, width, 3, 2, padding=1), nn.Sequential(nn.SiLU(), *layers)
         self.head = nn.Linear(4 * width, classes)
 
     def forward(self, x: Tensor, c_noise: Tensor | None = None, label: Tensor | None = None) -> Tensor:
+        require_images(x, self.image_channels)
         return self.head(self.body(self.stem(x)).mean((2, 3)))
 
 

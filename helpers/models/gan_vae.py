@@ -13,7 +13,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from helpers.denoiser import broadcast_sigma
-from helpers.models.networks import group_norm
+from helpers.models.layers import group_norm, require_images, require_whole
 
 
 class Generator(nn.Module):
@@ -40,6 +40,7 @@ class Critic(nn.Module):
 
     def __init__(self, outputs: int, width: int, size: int, image_channels: int):
         super().__init__()
+        self.size, self.image_channels = size, image_channels
         self.convolutions = nn.Sequential(
             nn.Conv2d(image_channels, width, 3, padding=1), nn.LeakyReLU(0.2),
             nn.Conv2d(width, 2 * width, 4, 2, padding=1), nn.LeakyReLU(0.2),
@@ -47,6 +48,7 @@ class Critic(nn.Module):
         self.linear = nn.Linear(4 * width * (size // 4) ** 2, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
+        require_images(x, self.image_channels, size=self.size)
         return self.linear(self.convolutions(x).flatten(1))
 
 
@@ -57,6 +59,7 @@ class GeneratorPair(nn.Module):
 
     def __init__(self, latent: int = 32, width: int = 16, size: int = 28, image_channels: int = 1, outputs: int = 1):
         super().__init__()
+        require_whole(latent=latent, width=width, size=size, image_channels=image_channels, outputs=outputs)
         if size % 4:
             raise ValueError(f"the side of the image must divide by 4, got {size}")
         if latent > image_channels * size**2:
@@ -67,7 +70,9 @@ class GeneratorPair(nn.Module):
 
 
 def latent_of(z: Tensor, latent: int) -> Tensor:
-    """u, the first `latent` pixels of the noise: z (B, C, H, W) -> (B, latent)."""
+    """u, the first `latent` pixels of the noise: z (B, C, H, W) -> (B, latent). ValueError if z has not that many."""
+    if not len(z) or z[0].numel() < latent:
+        raise ValueError(f"a latent of {latent} numbers needs noises (B, C, H, W) with as many pixels, got {tuple(z.shape)}")
     return z.flatten(1)[:, :latent]
 
 

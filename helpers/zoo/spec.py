@@ -21,8 +21,8 @@ from helpers.models.architectures import MLP, Multistage, ResidualCNN, UViT
 from helpers.models.classifier import Classification, Classifier
 from helpers.models.fewstep import Consistency, Distillation
 from helpers.models.gan_vae import GAN, VAE, GeneratorPair
-from helpers.models.networks import UNet
 from helpers.models.objectives import EDM, KernelObjective
+from helpers.models.unet import UNet
 
 NETWORKS = {"unet": UNet, "cnn": ResidualCNN, "uvit": UViT, "mlp": MLP, "multistage": Multistage, "pair": GeneratorPair,
             "classifier": Classifier}

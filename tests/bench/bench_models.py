@@ -9,9 +9,9 @@ import torch
 
 from helpers.chapters.profiles import LAPTOP
 from helpers.denoiser import NetworkDenoiser
-from helpers.models.networks import UNet
 from helpers.models.objectives import EDM
 from helpers.models.training import State, train
+from helpers.models.unet import UNet
 from helpers.noise import initial_noise
 from helpers.samplers import nfe, sample
 from tests.bench.options import parse

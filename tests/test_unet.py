@@ -1,9 +1,9 @@
-"""Networks: shapes, the identity start, conditioning, and global reach."""
+"""The U-Net: shapes, the identity start, conditioning, and global reach."""
 
 import pytest
 import torch
 
-from helpers.models.networks import SelfAttention, UNet, fourier_features
+from helpers.models.unet import UNet
 
 
 def awake(network):
@@ -42,22 +42,6 @@ def test_every_pixel_sees_every_pixel():
     far[..., -1, -1] += 1.0
     c = torch.zeros(1)
     assert (network(far, c) - network(x, c))[0, 0, 0, 0].abs() > 1e-6
-
-
-def test_attention_is_softmax_attention():
-    layer = awake(SelfAttention(64))
-    x = torch.randn(2, 64, 3, 5)
-    tokens = layer.norm(x).flatten(2).transpose(1, 2)
-    q, k, v = (t.view(2, 15, 2, 32).transpose(1, 2) for t in layer.qkv(tokens).chunk(3, dim=2))
-    out = torch.nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(2, 15, 64)
-    torch.testing.assert_close(layer(x), x + layer.proj(out).transpose(1, 2).view_as(x))
-
-
-def test_fourier_features_have_known_values():
-    features = fourier_features(torch.tensor([0.0, 0.002]), 4)
-    torch.testing.assert_close(features[0], torch.tensor([1.0, 1.0, 0.0, 0.0]))
-    torch.testing.assert_close(features[1], torch.tensor([2.0, 0.02, 2.0, 0.02]).cos() * torch.tensor([1.0, 1, 0, 0])
-                               + torch.tensor([2.0, 0.02, 2.0, 0.02]).sin() * torch.tensor([0.0, 0, 1, 1]))
 
 
 def test_levels_and_attention_must_match():
