@@ -1,4 +1,4 @@
-"""Generators: one loss that trains two networks, penalties and KL in closed form, and sampling in one evaluation."""
+"""GAN and VAE: one loss that trains two networks, penalties and KL in closed form, and sampling in one evaluation."""
 
 import math
 
