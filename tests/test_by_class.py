@@ -59,6 +59,29 @@ def test_descriptors_that_do_not_pair_are_an_error():
         same_class(units(4), units(4), 0.5)
     with pytest.raises(ValueError, match="needs two noises or more"):
         between_unrelated(units(1), units(1, 3))
+    for free, bound in ((units(1), units(4, 3)), (units(4), units(1, 3)), (units(4), units(4)), (units(4, 3), units(4, 3))):
+        with pytest.raises(ValueError, match=r"need descriptors \(n, d\) and \(n, k, d\)"):
+            between(free, bound)                               # one would be taken for all
+
+
+def test_descriptors_and_thresholds_that_make_no_similarity_are_an_error():
+    f, long = units(4, 3), 2 * units(4, 3)
+    for call in (lambda: same_class(f, long, 0.5), lambda: between(units(4), long), lambda: between(2 * units(4), f),
+                 lambda: between_unrelated(units(4), long)):
+        with pytest.raises(ValueError, match="lengths from .* to 2:"):
+            call()
+    with pytest.raises(ValueError, match=r"in \[-1, 1\], got 15"):
+        same_class(f, f, 15)
+
+
+def test_labels_that_are_no_class_are_an_error():
+    values = torch.rand(3, 4)
+    for label in ([0, 1, 4], [-1, 0, 1], [0, 1]):
+        for pick in (of_class, best_other):
+            with pytest.raises(ValueError, match="a label from 0 to 3 for each of 3 rows"):
+                pick(values, torch.tensor(label))
+    with pytest.raises(ValueError, match="one class has no other"):
+        best_other(values[:, :1], torch.zeros(3, dtype=torch.long))
 
 
 @pytest.mark.parametrize("n, k", [(1, 3), *SHAPES])
@@ -77,9 +100,10 @@ def test_between_unrelated_compares_it_with_later_noises_one_a_class(n, k):
 
 @pytest.mark.parametrize("n, k", SHAPES)
 def test_unrelated_is_never_the_same_noise_and_with_enough_noises_another_for_each_class(n, k):
-    """The image of noise j under class c has the number j k + c for a descriptor, so that products tell pairs."""
-    numbers = torch.arange(n * k, dtype=torch.double).view(n, k, 1)
-    found = between_unrelated(torch.ones(n, 1, dtype=torch.double), numbers)
+    """The image of noise j under class c resembles each free one by (j k + c) / (n k), so that products tell pairs."""
+    cosines = torch.arange(n * k, dtype=torch.double).view(n, k) / (n * k)
+    free, bound = torch.tensor([[1.0, 0.0]]).double().expand(n, 2), torch.stack([cosines, (1 - cosines**2).sqrt()], dim=2)
+    found = (between_unrelated(free, bound) * n * k).round()
     noises, classes = (found // k).int().tolist(), (found % k).int().tolist()
     assert classes == [list(range(k))] * n
     assert all(i not in row for i, row in enumerate(noises))

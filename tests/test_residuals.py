@@ -111,6 +111,8 @@ def test_residuals_refuse_images_that_do_not_compare():
             residual_share(x, x, bad, gen())
     with pytest.raises(ValueError, match="NaN"):
         residual_share(x, x * torch.nan, x, gen())
+    with pytest.raises(ValueError, match=r"for \[0, 255\]"):
+        residual_null(x + 200, x, x, gen())
     with pytest.raises(ValueError, match="differ from the baseline"):
         residual_share(x, x + 0.1, x, gen())
     with pytest.raises(ValueError, match="two images"):

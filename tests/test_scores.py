@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from helpers.data import to_float
 from helpers.measure.scores import (
     Calibration,
     bootstrap_mean,
@@ -190,7 +191,14 @@ def test_bootstrap_covers_the_truth_with_eight_pairs():
     (lambda: memorized_fraction(torch.zeros(2, 1, 4, 4), torch.zeros(1, 1, 4, 4)), "two training images"),
     (lambda: nearest_agreement(torch.zeros(2, 1, 4, 4), torch.zeros(3, 1, 4, 4), torch.zeros(1, 1, 4, 4)), "one shape"),
     (lambda: mae_score(torch.zeros(2, 1, 4, 4), torch.zeros(3, 1, 4, 4)), "one shape"),
-    (lambda: mae_score(torch.full((1, 1, 4, 4), 200.0), torch.zeros(1, 1, 4, 4)), "uint8, or finite floats"),
+    (lambda: mae_score(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4), threshold=0), "gray levels"),
+    (lambda: mae_score(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4), threshold=256), "gray levels"),
+    (lambda: memorized_fraction(torch.zeros(2, 1, 4, 4), torch.zeros(3, 1, 4, 4), ratio=3), r"in \(0, 1\], got 3"),
+    (lambda: twins(unit(1)), "two descriptors"),
+    (lambda: exceedance(torch.empty(0), torch.zeros(1)), "got 0 values"),
+    (lambda: exceedance(torch.tensor([torch.nan]), torch.zeros(1)), "without NaN"),
+    (lambda: exceedance(torch.zeros(1), torch.tensor([torch.nan])), "without NaN"),
+    (lambda: max_similarity(unit(3) * torch.nan, unit(3)), "NaN"),
     (lambda: bootstrap_mean(torch.zeros(3), torch.Generator()), "pairs, noises"),
     (lambda: bootstrap_mean(torch.tensor([[0.5, torch.nan]]), torch.Generator()), "NaN"),
 ])
@@ -198,6 +206,51 @@ def test_errors_are_one_clear_line(call, message):
     with pytest.raises(ValueError, match=message) as error:
         call()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("call", [max_similarity, gl_score, lambda f, train: gl_score(train, f), lambda f, train: twins(f)])
+def test_products_of_rows_that_are_no_unit_vectors_are_no_similarities(call):
+    f = unit(6)
+    call(1.0009 * f, f)                                   # rounding is no reason
+    f[3] *= 1.002
+    with pytest.raises(ValueError, match="lengths from 1 to 1.002: divide every row by its length"):
+        call(f, unit(9))
+
+
+@pytest.mark.parametrize("score", [rp_score, rp_null, gl_score])
+@pytest.mark.parametrize("threshold", [-1.01, 1.01, 15, torch.nan])
+def test_thresholds_are_similarities(score, threshold):
+    score(unit(4), unit(4), threshold=1.0), score(unit(4), unit(4), threshold=-1.0)
+    with pytest.raises(ValueError, match="a threshold of similarity is in"):
+        score(unit(4), unit(4), threshold=threshold)
+
+
+def spoiled(value):
+    images = torch.zeros(2, 1, 4, 4)
+    images[1, 0, 2, 2] = value
+    return images
+
+
+@pytest.mark.parametrize("bad, message", [(spoiled(torch.nan), "NaN or infinity"), (spoiled(-torch.inf), "NaN or infinity"),
+                                          (spoiled(200.0), r"for \[0, 255\]"), (spoiled(3).long(), "uint8")])
+@pytest.mark.parametrize("score", [mae_score, lambda x, y: mae_score(y, x), memorized_fraction,
+                                   lambda x, y: memorized_fraction(y, x), lambda x, y: nearest_agreement(x, y, y),
+                                   lambda x, y: nearest_agreement(y, x, y), lambda x, y: nearest_agreement(y, y, x)])
+def test_pixels_that_are_no_image_are_an_error(score, bad, message):
+    with pytest.raises(ValueError, match=message) as error:
+        score(bad, torch.zeros(2, 1, 4, 4))
+    assert "\n" not in str(error.value)
+
+
+def test_uint8_and_float_images_mix():
+    x1, train = torch.randint(0, 256, (2, 40, 1, 4, 4), dtype=torch.uint8, generator=gen())
+    x2 = (x1.int() + torch.arange(40).view(-1, 1, 1, 1)).clamp(max=255).to(torch.uint8)
+    assert 0 < mae_score(x1, x2).value < 1
+    for score in (mae_score, memorized_fraction, lambda a, b: nearest_agreement(a, b, train),
+                  lambda a, b: nearest_agreement(a, x2, b)):
+        expected = score(x1, x2)
+        for mixed in ((to_float(x1), x2), (x1, to_float(x2)), (to_float(x1), to_float(x2))):
+            assert score(*mixed) == expected
 
 
 # Calibration

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from helpers.data import to_float
 from helpers.measure.bootstrap import DRAWS, Score, percentile_interval, resampled_counts
+from helpers.measure.descriptor import quantized
 
 
 def _residuals(x1: Tensor, x2: Tensor, baseline: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -25,8 +26,8 @@ def _residuals(x1: Tensor, x2: Tensor, baseline: Tensor) -> tuple[Tensor, Tensor
     if x1.ndim != 4 or not (x1.shape == x2.shape == baseline.shape) or not x1.numel():
         raise ValueError(f"residuals need three image sets of one shape (n, C, H, W), got {tuple(x1.shape)}, "
                          f"{tuple(x2.shape)} and {tuple(baseline.shape)}")
-    if not all(x.isfinite().all() for x in (x1, x2, baseline)):
-        raise ValueError("images hold NaN or infinity: the sampler that made them has failed")
+    for x in (x1, x2, baseline):
+        quantized(x)                        # refuses NaN, and floats in [0, 255] that the next line would turn white
     rows = [(to_float(x) if x.dtype == torch.uint8 else x).flatten(1).double().clamp(-1, 1) for x in (x1, x2, baseline)]
     return rows[0] - rows[2], rows[1] - rows[2], rows[2]
 
@@ -39,7 +40,7 @@ def residual_share(x1: Tensor, x2: Tensor, baseline: Tensor, generator: torch.Ge
 
     x1, x2, baseline   images of the same noises (n, C, H, W), uint8 or in [-1, 1], clipped to that range
 
-    ValueError for images of other shapes, NaN or infinity, if there is no residual, or fewer than two images.
+    ValueError for images of other shapes, for what is no image, if there is no residual, or fewer than two images.
     """
     r1, r2, _ = _residuals(x1, x2, baseline)
     return _share((r1 * r2).sum(1), r1, r2, generator, draws)

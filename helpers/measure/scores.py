@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from helpers.closed_form import nearest_images
-from helpers.data import load, to_float, to_uint8
+from helpers.data import load, to_float
 from helpers.measure.augmentations import EDITS
 from helpers.measure.bootstrap import DRAWS, Score, crossed_counts, percentile_interval, wilson
-from helpers.measure.descriptor import describe, load_descriptor
+from helpers.measure.descriptor import describe, load_descriptor, quantized
 
 # The smallest t on a grid of 0.01 at which >= 95 % of the held-out images count as new against the whole pool (2^15),
 # <= 0.1 % of unrelated pairs count as copies, and >= 95 % of each kind of edited copy are found. The rule was written
@@ -46,6 +46,21 @@ def _check_features(f1: Tensor, f2: Tensor, paired: bool) -> None:
         raise ValueError("descriptors hold NaN or infinity: the sampler that made the images has failed")
 
 
+def check_unit(*features: Tensor) -> None:
+    """ValueError unless all rows (..., d) have length 1 within 1e-3: the product of others is no similarity."""
+    for f in features:
+        length = f.norm(dim=-1)
+        if not ((length - 1).abs() <= 1e-3).all():
+            raise ValueError(f"descriptors must be unit vectors, these have lengths from {length.amin().item():.4g} to "
+                             f"{length.amax().item():.4g}: divide every row by its length")
+
+
+def check_threshold(threshold: float) -> None:
+    """ValueError unless the threshold is one of similarities, in [-1, 1]."""
+    if not -1 <= threshold <= 1:
+        raise ValueError(f"a threshold of similarity is in [-1, 1], got {threshold}")
+
+
 # Reproducibility
 
 SHIFTS = (1, 2, 3, 5, 8, 13, 21, 34)    # any set will do: noises are independent, so their order means nothing
@@ -58,12 +73,21 @@ def similarity(f1: Tensor, f2: Tensor) -> Tensor:
 
 
 def rp_score(f1: Tensor, f2: Tensor, threshold: float = THRESHOLD) -> Score:
-    """RP = P( M(x1, x2) > t ), strictly; descriptors (n, d) of two models' images from the same n noises."""
+    """RP = P( M(x1, x2) > t ), strictly; descriptors (n, d) of two models' images from the same n noises.
+
+    ValueError unless they pair and t is in [-1, 1].
+    """
+    check_threshold(threshold)
     return _proportion(similarity(f1, f2) > threshold)
 
 
 def exceedance(values: Tensor, thresholds: Tensor) -> Tensor:
-    """P( value > t ) for every t: values of any shape, thresholds (T,) -> (T,) float64, falling in t."""
+    """P( value > t ) for every t: values of any shape, thresholds (T,) -> (T,) float64, falling in t.
+
+    ValueError for no values, and for NaN.
+    """
+    if not values.numel() or values.isnan().any() or thresholds.isnan().any():
+        raise ValueError(f"exceedance needs values and thresholds without NaN, got {values.numel()} values")
     ordered = values.flatten().sort().values
     below = torch.searchsorted(ordered, thresholds.to(ordered), right=True)                         # values <= t
     return 1 - below.double() / len(ordered)
@@ -86,16 +110,21 @@ def rp_null(f1: Tensor, f2: Tensor, threshold: float = THRESHOLD, shifts: Sequen
     The interval counts n // 2 pairs however many shifts there are. A pair consumes two noises, and with h(i, j) the
     indicator of pair (i, j), the variance of such an average is at most 2 Var(h) / n to leading order (Hoeffding 1948).
     """
+    check_threshold(threshold)
     value = (null_similarity(f1, f2, shifts) > threshold).double().mean().item()
     return wilson(value, len(f1) // 2)
 
 
-# Generalization and memorization
+# Generalization
 
 
 def max_similarity(features: Tensor, train_features: Tensor, chunk: int = 4096) -> tuple[Tensor, Tensor]:
-    """max_i M(x, y_i) and its i: unit descriptors (n, d), (N, d) -> (n,), (n,). The first i among equals."""
+    """max_i M(x, y_i) and its i: unit descriptors (n, d), (N, d) -> (n,), (n,). The first i among equals.
+
+    ValueError unless the descriptors are unit vectors with equal d.
+    """
     _check_features(features, train_features, paired=False)
+    check_unit(features, train_features)
     values = features.new_full((len(features),), -torch.inf)
     index = torch.zeros(len(features), dtype=torch.long, device=features.device)
     for start in range(0, len(train_features), chunk):
@@ -106,8 +135,14 @@ def max_similarity(features: Tensor, train_features: Tensor, chunk: int = 4096) 
 
 
 def twins(features: Tensor, chunk: int = 2048) -> tuple[Tensor, Tensor]:
-    """The nearest *other* image of a set: unit descriptors (N, d) -> max_{j != i} M(y_i, y_j) (N,) and its j (N,)."""
+    """The nearest *other* image of a set: unit descriptors (N, d) -> max_{j != i} M(y_i, y_j) (N,) and its j (N,).
+
+    ValueError unless N >= 2 and the descriptors are unit vectors.
+    """
     _check_features(features, features, paired=True)
+    check_unit(features)
+    if len(features) < 2:
+        raise ValueError("one image has no other: twins needs two descriptors or more")
     found = []
     for start in range(0, len(features), chunk):
         part = features[start:start + chunk] @ features.T                                           # (chunk, N)
@@ -118,19 +153,32 @@ def twins(features: Tensor, chunk: int = 2048) -> tuple[Tensor, Tensor]:
 
 def gl_score(features: Tensor, train_features: Tensor, threshold: float = THRESHOLD) -> Score:
     """GL = 1 - P( max_i M(x, y_i) > t ): unit descriptors of n samples (n, d), of all N training images (N, d)."""
+    check_threshold(threshold)
     return _proportion(max_similarity(features, train_features)[0] <= threshold)
+
+
+# Pixels
+
+
+def _floats(images: Tensor) -> Tensor:
+    """Images as floats, after `quantized` has refused what is none: NaN, infinity, whole numbers, floats in [0, 255]."""
+    quantized(images)
+    return to_float(images) if images.dtype == torch.uint8 else images
 
 
 def memorized_fraction(images: Tensor, train_images: Tensor, ratio: float = 1 / 3) -> Score:
     """P( d1 < ratio * d2 ), d1 <= d2 the distances in pixel space to the two nearest training images.
 
     images (n, C, H, W), train_images (N, C, H, W), uint8 or in [-1, 1]. Yoon et al. 2023; 1/3 as in Gu et al. 2023 and
-    Bonnaire et al. 2025. Copies of an image that the training set holds twice (d1 ~ d2) escape it. ValueError if N < 2.
+    Bonnaire et al. 2025. Copies of an image that the training set holds twice (d1 ~ d2) escape it. ValueError if N < 2,
+    for a ratio outside (0, 1], and for what is no image.
     """
+    if not 0 < ratio <= 1:
+        raise ValueError(f"the ratio of the nearest distance to the next is in (0, 1], got {ratio}")
     if len(train_images) < 2 or not len(images):
         raise ValueError(f"the ratio test needs two training images and a sample: {len(train_images)}, {len(images)}")
-    x = to_float(images) if images.dtype == torch.uint8 else images
-    d, _ = nearest_images(x, train_images, k=2)                                                     # (n, 2)
+    quantized(train_images)
+    d, _ = nearest_images(_floats(images), train_images, k=2)                                       # (n, 2)
     return _proportion(d[:, 0] < ratio * d[:, 1])
 
 
@@ -138,28 +186,26 @@ def nearest_agreement(images1: Tensor, images2: Tensor, train_images: Tensor) ->
     """P( argmin_i |x1 - y_i| = argmin_i |x2 - y_i| ): do two images lie nearest to the same training image, in pixel space?
 
     images (n, C, H, W) from the same n noises, train_images (N, C, H, W), uint8 or in [-1, 1]. Chance is about 1 / N or
-    more. ValueError if the two do not pair.
+    more. ValueError if the two do not pair, and for what is no image.
     """
     if images1.shape != images2.shape or not len(images1):
         raise ValueError(f"two image sets of one shape are needed, got {tuple(images1.shape)} and {tuple(images2.shape)}")
-    (_, i), (_, j) = (nearest_images(to_float(x) if x.dtype == torch.uint8 else x, train_images, k=1)
-                      for x in (images1, images2))
+    quantized(train_images)
+    (_, i), (_, j) = (nearest_images(_floats(x), train_images, k=1) for x in (images1, images2))
     return _proportion(i[:, 0] == j[:, 0])
 
 
-def _pixels(images: Tensor) -> Tensor:
-    if images.dtype == torch.uint8:
-        return images.double()
-    if not images.isfinite().all() or images.abs().amax() > 4:
-        raise ValueError("images must be uint8, or finite floats in [-1, 1]")
-    return to_uint8(images).double()
-
-
 def mae_score(x1: Tensor, x2: Tensor, threshold: float = 15.0) -> Score:
-    """P( mean |x1 - x2| < 15 ) on [0, 255]: images (n, C, H, W), uint8, or in [-1, 1] and then quantized as for RP."""
+    """P( mean |x1 - x2| < 15 ) on [0, 255]: images (n, C, H, W), uint8, or in [-1, 1] and then quantized as for RP.
+
+    ValueError for sets of two shapes, for what is no image, and for a threshold outside (0, 255].
+    """
     if x1.shape != x2.shape or not x1.numel():
         raise ValueError(f"mae_score needs two image sets of one shape, got {tuple(x1.shape)} and {tuple(x2.shape)}")
-    return _proportion((_pixels(x1) - _pixels(x2)).abs().flatten(1).mean(dim=1) < threshold)
+    if not 0 < threshold <= 255:
+        raise ValueError(f"a threshold of gray levels is in (0, 255], got {threshold}")
+    x1, x2 = quantized(x1).double(), quantized(x2).double()
+    return _proportion((x1 - x2).abs().flatten(1).mean(dim=1) < threshold)
 
 
 # Several pairs of models
