@@ -1,13 +1,16 @@
 """The zoo: round trip, parents and teachers, damaged and foreign files, two processes at once, no pickle."""
 
 import dataclasses
+import errno
 import functools
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
 from filelock import FileLock
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from helpers import paths
@@ -305,3 +308,30 @@ def test_what_a_killed_write_left_is_removed(folder):
         (place / f"{SPEC.name}.99999999.tmp").touch()
     path = zoo.train_model(SPEC, zoo=folder)
     assert list(folder.iterdir()) == [path] and not list(zoo.CHECKPOINTS.glob("*.tmp"))
+
+
+def test_a_checkpoint_of_other_tensors_is_called_damaged(folder):
+    """Its key fits, and what it holds does not."""
+    zoo.CHECKPOINTS.mkdir()
+    path = zoo.CHECKPOINTS / f"{SPEC.key}.safetensors"
+    for header in ({"key": SPEC.key, "step": "1"}, {"key": SPEC.key}):
+        save_file({"run.losses": torch.zeros(3), "run.seconds": torch.zeros(())}, path, header)
+        with pytest.raises(ValueError, match=f"checkpoint {path} is damaged.*delete it and train again") as error:
+            zoo.train_model(SPEC, zoo=folder)
+        assert "\n" not in str(error.value)
+
+
+def test_a_full_disk_while_a_checkpoint_is_written_leaves_the_last_one_and_nothing_else(folder, monkeypatch):
+    writes, write = [], Path.write_bytes
+
+    def full(path, raw):
+        writes.append(write(path, raw[:100] if writes else raw))
+        if len(writes) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        zoo.train_model(SPEC, zoo=folder, every=0.0)
+    with safe_open(zoo.CHECKPOINTS / f"{SPEC.key}.safetensors", "pt") as file:
+        assert file.metadata()["step"] == "1"
+    assert not list(zoo.CHECKPOINTS.glob("*.tmp")) and not list(folder.iterdir())

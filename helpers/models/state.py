@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from helpers.models.recipe import Recipe
@@ -88,21 +88,31 @@ class State:
                 raise FloatingPointError(f"{name} is not finite after step {self.step - 1}: lower the learning rate")
 
     def save(self, path: Path, key: str) -> None:
-        """Write a checkpoint; a reader sees the old one or the new one, never a half."""
+        """Write a checkpoint; a reader sees the old one or the new one, never a half. OSError if the disk is full."""
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        save_file(self.tensors(), temporary, metadata={"step": str(self.step), "key": key})
-        os.replace(temporary, path)
+        try:
+            # Not save_file: it has temporary files of its own, whose names do not say who left them.
+            temporary.write_bytes(save(self.tensors(), {"step": str(self.step), "key": key}))
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def load(self, path: Path, key: str) -> None:
         """Go on from a checkpoint. ValueError if it is damaged or of another run."""
         try:
             with safe_open(path, "pt") as file:
                 header, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}
+            mine = header.get("key") == key
+            if mine:
+                self._take(header, tensors)
         except Exception as error:
-            raise ValueError(f"checkpoint {path} is damaged ({error}): delete it and train again") from error
-        if header.get("key") != key:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(f"checkpoint {path} is damaged ({reason}): delete it and train again") from error
+        if not mine:
             raise ValueError(f"checkpoint {path} belongs to another run: delete it and train again")
+
+    def _take(self, header: dict[str, str], tensors: dict[str, Tensor]) -> None:
         self.step, self.seconds = int(header["step"]), tensors["run.seconds"]
         self.losses.copy_(tensors["run.losses"])
         self.network.load_state_dict(_part(tensors, "network"))
