@@ -6,9 +6,7 @@ from torch.testing import assert_close
 
 from helpers.data import to_float
 from helpers.measure.scores import (
-    Calibration,
     bootstrap_mean,
-    calibration,
     exceedance,
     gl_score,
     mae_score,
@@ -251,27 +249,6 @@ def test_uint8_and_float_images_mix():
         expected = score(x1, x2)
         for mixed in ((to_float(x1), x2), (x1, to_float(x2)), (to_float(x1), to_float(x2))):
             assert score(*mixed) == expected
-
-
-# Calibration
-
-
-def test_threshold_rule_takes_the_smallest_t_that_passes_all():
-    curves = Calibration(thresholds=torch.tensor([0.7, 0.8, 0.9, 1.0]), unrelated=torch.tensor([0.01, 0.001, 0.0, 0.0]),
-                         sizes=(1, 2), held_out=torch.tensor([[1.0, 1.0, 1.0, 1.0], [0.9, 0.94, 0.96, 1.0]]),
-                         edited={"a": torch.tensor([1.0, 1.0, 0.95, 0.1]), "b": torch.tensor([1.0, 1.0, 1.0, 0.99])})
-    assert curves.choose_threshold() == 0.9
-    assert curves.choose_threshold(new=0.94) == 0.8
-    with pytest.raises(ValueError, match="no threshold passes"):
-        curves.choose_threshold(found=0.99)
-
-
-def test_calibration_of_the_shipped_descriptor_moves_as_it_must():
-    curves = calibration(n=200, sizes=(16, 256, 1024))
-    assert (curves.held_out.diff(dim=0) <= 0).all()       # more training images, fewer new ones
-    assert (curves.held_out.diff(dim=1) >= 0).all()       # a stricter threshold, more new ones
-    assert (curves.unrelated.diff() <= 0).all()
-    assert all((curve.diff() <= 0).all() for curve in curves.edited.values())
 
 
 def test_twins_finds_the_nearest_other_image_whatever_the_chunk():

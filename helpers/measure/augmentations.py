@@ -1,6 +1,6 @@
 """Edits: what somebody who copies an image might do to it, on tensors and at random.
 
-The descriptor (`descriptor.py`) learns to see through them; its threshold is calibrated with them (`scores.py`).
+The descriptor (`descriptor.py`) learns to see through them; its threshold is calibrated with them (`calibration.py`).
 """
 
 import math

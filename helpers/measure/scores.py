@@ -8,25 +8,21 @@ With S the copy-detection descriptor (`descriptor.py`; unit vectors) and M(x1, x
 
 each an empirical fraction over noises, with t = 0.6 for SSCD. A fraction over n noises comes with Wilson's interval, a
 mean over several pairs of models with a bootstrap over pairs and noises, both at 95 %. How large RP is by chance is
-`rp_null`'s answer; what t means is `Calibration`'s: how often strangers, held-out images and edited copies pass for
-copies. Used by every chapter that compares images.
+`rp_null`'s answer; what t means is that of `calibration.py`. Used by every chapter that compares images.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from helpers.closed_form import nearest_images
-from helpers.data import load, to_float
-from helpers.measure.augmentations import EDITS
+from helpers.data import to_float
 from helpers.measure.bootstrap import DRAWS, Score, crossed_counts, percentile_interval, wilson
-from helpers.measure.descriptor import describe, load_descriptor, quantized
+from helpers.measure.descriptor import quantized
 
 # The smallest t on a grid of 0.01 at which >= 95 % of the held-out images count as new against the whole pool (2^15),
-# <= 0.1 % of unrelated pairs count as copies, and >= 95 % of each kind of edited copy are found. The rule was written
-# down before any RP was seen; `Calibration.choose_threshold` is this rule.
+# <= 0.1 % of unrelated pairs count as copies, and >= 95 % of each kind of edited copy are found: `calibration.py`.
 THRESHOLD = 0.88
 SSCD_THRESHOLD = 0.6                       # the paper's, for the published descriptor
 
@@ -229,46 +225,3 @@ def bootstrap_mean(values: Tensor, generator: torch.Generator, draws: int = DRAW
     pairs, noises = (counts.to(values.device) for counts in crossed_counts((k, n), draws, generator))
     low, high = percentile_interval((pairs @ values * noises).sum(1) / (k * n))                      # (draws,)
     return Score(mean, low, high, n)
-
-
-# Calibration: what a threshold means
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Fractions over a grid of thresholds (T,), from images that no diffusion model has made.
-
-    unrelated   (T,)        random held-out image against random pool image: M > t, the null of RP
-    held_out    (sizes, T)  held-out images that count as new (max M <= t) against the first N of the pool: GL's ceiling
-    edited      name: (T,)  held-out images whose edited copy is found: M > t, the power (of the first 2,000 images)
-    """
-
-    thresholds: Tensor
-    unrelated: Tensor
-    sizes: tuple[int, ...]
-    held_out: Tensor
-    edited: dict[str, Tensor]
-
-    def choose_threshold(self, new: float = 0.95, null: float = 0.001, found: float = 0.95) -> float:
-        """The rule behind THRESHOLD: the smallest t that passes all three. ValueError if there is none."""
-        power = torch.stack(list(self.edited.values())).amin(dim=0)
-        passes = (self.held_out[-1] >= new) & (self.unrelated <= null) & (power >= found)
-        if not passes.any():
-            raise ValueError("no threshold passes: the descriptor cannot tell copies from look-alikes; train it longer")
-        return round(self.thresholds[passes][0].item(), 4)
-
-
-def calibration(net: nn.Module | None = None, n: int = 10_000, sizes: Sequence[int] = tuple(2**k for k in range(4, 16)),
-                thresholds: Tensor | None = None, seed: int = 0, dataset: str = "fashion-mnist") -> Calibration:
-    """Calibrate a descriptor (None: the shipped one) with the first n test images of a dataset against its pool."""
-    net = load_descriptor() if net is None else net
-    thresholds = torch.arange(50, 100, dtype=torch.double) / 100 if thresholds is None else thresholds
-    images, generator = load(dataset, "test").x0[:n], torch.Generator().manual_seed(seed)
-    f, pool = describe(images, net), describe(load(dataset, "pool").images[:max(sizes)], net)
-    strangers = torch.randint(len(pool), (100, len(f)), generator=generator)
-    unrelated = torch.stack([similarity(f, pool[index]) for index in strangers])                    # (100, n)
-    held_out = [1 - exceedance(max_similarity(f, pool[:size])[0], thresholds) for size in sizes]
-    some = images[:2000]
-    edited = {name: exceedance(similarity(f[:2000], describe(edit(some, generator), net)), thresholds)
-              for name, edit in EDITS.items()}
-    return Calibration(thresholds, exceedance(unrelated, thresholds), tuple(sizes), torch.stack(held_out), edited)
