@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from helpers.models.architectures import MLP, Multistage, ResidualCNN, TransformerBlock, UViT
 from helpers.models.layers import attend
-from helpers.models.objectives import EDM
+from helpers.models.objectives import EDMObjective
 from helpers.models.training import Recipe, State, train
 from helpers.models.unet import UNet
 
@@ -157,7 +157,7 @@ def test_a_stage_without_images_stays_as_it_was(tmp_path, bf16):
         return State(NETWORKS["multistage"](), recipe)
 
     def run(state, stop=None, **options):
-        loop = train(state, EDM(p_mean=-8.0, p_std=0.1), images, None, recipe, every=0, **options)
+        loop = train(state, EDMObjective(p_mean=-8.0, p_std=0.1), images, None, recipe, every=0, **options)
         for progress in loop:
             if progress.step == stop:
                 loop.close()

@@ -16,7 +16,7 @@ from helpers.chapters.profiles import LAPTOP, PROFILES, SMOKE
 from helpers.denoiser import Counted, NetworkDenoiser
 from helpers.guidance import ClassifierFreeGuidance
 from helpers.models.architectures import MLP
-from helpers.models.objectives import EDM
+from helpers.models.objectives import EDMObjective
 from helpers.models.training import Recipe, State, train
 from helpers.models.unet import UNet
 from helpers.samplers import sample
@@ -38,7 +38,7 @@ def network_denoiser():
     network, generator = UNet(width=8, multipliers=(1, 2), classes=10), torch.Generator().manual_seed(0)
     for p in network.parameters():
         torch.nn.init.normal_(p, std=0.2, generator=generator)
-    return NetworkDenoiser(network, EDM()).requires_grad_(False).eval()
+    return NetworkDenoiser(network, EDMObjective()).requires_grad_(False).eval()
 
 
 def noisy(seed=0):
@@ -116,8 +116,8 @@ def test_a_network_whose_labels_are_hidden_now_and_then_is_two_denoisers():
     recipe = Recipe(steps=200, batch=32, rate=1e-2, warmup=10, label_dropout=0.3)
     network, bright = MLP(size=4, width=32, blocks=1, classes=2), torch.tensor([-0.5, 0.5])
     state, labels = State(network, recipe), torch.arange(2).repeat(8)
-    list(train(state, EDM(p_mean=2.0), bright[labels].view(-1, 1, 1, 1).expand(-1, 1, 4, 4), labels, recipe))
-    denoiser = NetworkDenoiser(state.ema.eval(), EDM(p_mean=2.0))
+    list(train(state, EDMObjective(p_mean=2.0), bright[labels].view(-1, 1, 1, 1).expand(-1, 1, 4, 4), labels, recipe))
+    denoiser = NetworkDenoiser(state.ema.eval(), EDMObjective(p_mean=2.0))
     x, c = 20 * torch.randn(64, 1, 4, 4), torch.arange(2).repeat(32)
     with torch.no_grad():
         found = {w: ClassifierFreeGuidance(denoiser, w)(x, 20.0, label=c).mean((1, 2, 3)) for w in (0, 1, 2)}

@@ -1,7 +1,7 @@
 """samplers.py against diffusers: the same network, the same noise, the same noise levels, and so the same image to 1e-4.
 
-diffusers walks the same ODE in other coordinates: its EDM schedulers do the preconditioning of our `EDM` themselves, its
-"discrete" ones take the noise eps = (x - D)/sigma, and its DDPM and DDIM walk on y = x / sqrt(1 + sigma^2).
+diffusers walks the same ODE in other coordinates: its EDM schedulers do the preconditioning of `EDMObjective`,
+its "discrete" ones take the noise eps = (x - D)/sigma, and its DDPM and DDIM walk on y = x / sqrt(1 + sigma^2).
 """
 
 from functools import partial
@@ -22,7 +22,7 @@ from diffusers import (
 
 from helpers.denoiser import NetworkDenoiser
 from helpers.kernels import kernel
-from helpers.models.objectives import EDM
+from helpers.models.objectives import EDMObjective
 from helpers.models.unet import UNet
 from helpers.samplers import karras_sigmas, nfe, sample
 from helpers.zoo.spec import make_objective
@@ -39,7 +39,7 @@ def denoiser():
     network, g = UNet(width=8, multipliers=(1, 2)).eval(), torch.Generator().manual_seed(0)
     for p in network.parameters():
         p.data += 0.05 * torch.randn(p.shape, generator=g)
-    return NetworkDenoiser(network, EDM()).requires_grad_(False)
+    return NetworkDenoiser(network, EDMObjective()).requires_grad_(False)
 
 
 def noise(n=4, seed=1):

@@ -1,5 +1,6 @@
 """Few-step objectives: the grids, what a pair or a teacher says, and losses of networks whose answer is known."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -149,7 +150,7 @@ def test_the_grids_of_the_rounds_are_nested():
 def test_the_target_of_a_linear_teacher_is_known(s, m, t):
     """For D = a x an Euler step multiplies x by a + (t/s)(1 - a); the student's one step must do what two of these do."""
     a, x = 0.3, torch.randn(4, *SHAPE)
-    objective = Distillation(teacher=lambda x, sigma, label=None: a * x)
+    objective = Distillation().taught_by(lambda x, sigma, label=None: a * x)
     both = (a + m / s * (1 - a)) * (a + t / m * (1 - a))
     d = objective.target(x, *(torch.full((4, 1, 1, 1), v) for v in (s, m, t)), None)
     torch.testing.assert_close(d, (both - t / s) / (1 - t / s) * x)
@@ -165,8 +166,8 @@ def test_one_step_toward_the_target_lands_where_the_sampler_takes_the_teacher():
         labels.append(label)
         return ideal(x, sigma) + 0.1 * column(label)
 
-    objective, z, label = Distillation(steps=4, base=16, teacher=teacher), torch.randn(3, *SHAPE), torch.tensor([0, 1, 2])
-    grid = objective.grid(8)
+    objective, z, label = Distillation(steps=4, base=16).taught_by(teacher), torch.randn(3, *SHAPE), torch.tensor([0, 1, 2])
+    grid = objective.student.grid(8)
     for s, m, t in zip(grid[::2], grid[1::2], grid[2::2]):
         d = objective.target(s.float() * z, *(torch.full((3, 1, 1, 1), v) for v in (s, m, t)), label)
         path = trajectory(teacher, z, solver="euler", sigmas=sorted({s.item(), m.item(), t.item(), 0.0})[::-1], label=label)
@@ -178,8 +179,8 @@ def test_one_step_toward_the_target_lands_where_the_sampler_takes_the_teacher():
 def test_the_distillation_loss_is_the_error_of_the_network_s_output():
     """With EDM's weight 1 / c_out^2, a student that is right but for a constant 0.1 in F loses 0.01 at every noise level."""
     a, x0 = 0.3, torch.randn(200, *SHAPE)
-    objective = Distillation(steps=2, base=8, teacher=lambda x, sigma, label=None: a * x)
-    grid = objective.grid(4)
+    objective = Distillation(steps=2, base=8).taught_by(lambda x, sigma, label=None: a * x)
+    grid = objective.student.grid(4)
     steps = {s.item(): (m.item(), t.item()) for s, m, t in zip(grid[::2], grid[1::2], grid[2::2])}
     seen = set()
 
@@ -209,6 +210,15 @@ def test_a_network_for_few_steps_refuses_others():
                             (four, four.sampling | {"solver": "heun"})):
         with pytest.raises(ValueError, match="trained for one way of sampling"):
             sample(denoiser, z, **wrong)
+
+
+def test_a_lesson_has_the_student_s_options_and_the_options_hold_no_network():
+    """A frozen value compares and hashes by its options; the teacher, a module with weights, is the lesson's."""
+    student, network = Distillation(steps=2, base=8), torch.nn.Linear(1, 1)
+    lesson = student.taught_by(network)
+    assert lesson.teacher is network and lesson.student is student and lesson.strict
+    assert lesson.sampling == student.sampling and lesson.denoise == student.denoise
+    assert hash(student) == hash(Distillation(steps=2, base=8)) and "teacher" not in dataclasses.asdict(student)
 
 
 def test_distillation_without_a_teacher_or_a_fitting_grid_is_an_error():

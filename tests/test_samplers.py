@@ -9,7 +9,7 @@ import torch
 from helpers.closed_form import GaussianDenoiser
 from helpers.denoiser import Counted, NetworkDenoiser
 from helpers.models.fewstep import Consistency, Distillation
-from helpers.models.objectives import EDM
+from helpers.models.objectives import EDMObjective
 from helpers.models.unet import UNet
 from helpers.samplers import SOLVERS, karras_sigmas, nfe, sample, trajectory
 
@@ -181,7 +181,7 @@ def test_a_distilled_student_takes_its_own_noise_levels():
     assert torch.equal(sample(denoiser, z, **denoiser.sampling), sample(denoiser, z, "euler", sigmas=list(sigmas)))
     with pytest.raises(ValueError, match=r"solver='euler', sigmas=\(80, .*, 0\): use .*, not sigmas=\(80, .*, 0\)$"):
         sample(denoiser, z, "euler", 4)
-    assert sample(fitted(EDM()), z, "euler", 3).shape == z.shape      # whoever is not strict takes what comes
+    assert sample(fitted(EDMObjective()), z, "euler", 3).shape == z.shape      # whoever is not strict takes what comes
 
 
 def test_counted_counts_batches_and_changes_nothing():
@@ -199,7 +199,7 @@ def conditional(classes):
         return torch.zeros_like(x) if label is None else label.to(x).view(-1, 1, 1, 1).expand_as(x)
 
     network.classes = classes
-    return NetworkDenoiser(network, EDM())
+    return NetworkDenoiser(network, EDMObjective())
 
 
 @pytest.mark.parametrize("label, shown", [([0, 1, 2, 3, 0], "0 to 3"), ([-1, 0, 1, 2, 2], "-1 to 2"),
@@ -220,11 +220,11 @@ def test_every_class_that_the_denoiser_knows_is_taken_and_so_is_none():
 
 
 def test_a_label_for_a_network_that_was_trained_without_classes_is_an_error():
-    for denoiser in (NetworkDenoiser(UNet(width=8, multipliers=(1,)), EDM()), conditional(0)):
+    for denoiser in (NetworkDenoiser(UNet(width=8, multipliers=(1,)), EDMObjective()), conditional(0)):
         assert denoiser.classes == 0
         with pytest.raises(ValueError, match="^this denoiser was trained without classes: leave label out$"):
             sample(denoiser, noise(), label=torch.zeros(5, dtype=torch.long))
-    assert NetworkDenoiser(UNet(width=8, multipliers=(1,), classes=4), EDM()).classes == 4
+    assert NetworkDenoiser(UNet(width=8, multipliers=(1,), classes=4), EDMObjective()).classes == 4
     assert sample(conditional(0), noise(), steps=2).shape == noise().shape
 
 
@@ -237,5 +237,5 @@ def test_a_denoiser_that_does_not_say_how_many_classes_it_knows_takes_any():
 
     sample(remembering, noise(), "euler", 2, label=label)
     assert len(seen) == 2 and all(torch.equal(got, label) for got in seen)
-    silent = fitted(EDM())                                            # neither does a network that is a plain function
+    silent = fitted(EDMObjective())                                   # neither does a network that is a plain function
     assert silent.classes is None and sample(silent, noise(), steps=2, label=label).shape == noise().shape

@@ -14,7 +14,7 @@ from helpers.chapters.profiles import PROFILES
 from helpers.kernels import kernel
 from helpers.models.classifier import Classifier
 from helpers.models.gan_vae import GeneratorPair
-from helpers.models.objectives import EDM
+from helpers.models.objectives import EDMObjective
 from helpers.models.training import Recipe
 from helpers.zoo.spec import NETWORKS, OBJECTIVES, ModelSpec, build, make_objective
 
@@ -150,7 +150,7 @@ def test_a_conditional_network_without_a_number_of_classes_is_a_clear_error(opti
 
 
 def test_objectives_by_name():
-    assert make_objective("edm", p_mean=-0.4) == EDM(p_mean=-0.4)
+    assert make_objective("edm", p_mean=-0.4) == EDMObjective(p_mean=-0.4)
     for name in ("vp", "sub-vp", "ve", "flow", "ddpm"):
         objective = make_objective(name)
         assert objective.kernel == name and objective.predict == ("velocity" if name == "flow" else "eps")

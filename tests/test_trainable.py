@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from helpers.models.architectures import MLP, ResidualCNN
 from helpers.models.layers import SelfAttention
-from helpers.models.objectives import EDM
+from helpers.models.objectives import EDMObjective
 from helpers.models.trainable import RANK, restrict
 from helpers.models.training import Recipe, State, train
 from helpers.models.unet import UNet
@@ -59,7 +59,7 @@ def inner(network):
 def steps(state, recipe=RECIPE, **options):
     """The loop of a few steps on random images."""
     images = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(2))
-    return train(state, EDM(), images, None, recipe, **options)
+    return train(state, EDMObjective(), images, None, recipe, **options)
 
 
 def trained(network, recipe=RECIPE, **options):

@@ -89,9 +89,9 @@ def test_a_consistency_model_finds_the_end_of_the_flow_in_one_step():
 def test_a_distilled_model_lands_where_its_teacher_does():
     """Four steps of the student against eight of the exact denoiser: within 0.5 % of the data's variance, where four steps
     of the exact denoiser itself are 7 % away."""
-    objective = make_objective("distillation", steps=4, base=16, teacher=IDEAL)
+    objective = make_objective("distillation", steps=4, base=16).taught_by(IDEAL)
     after, before = trained(objective, mlp, steps=400, rate=1e-2)
-    fine = sample(IDEAL, noise(), solver="euler", sigmas=objective.grid(8).tolist())
+    fine = sample(IDEAL, noise(), solver="euler", sigmas=objective.student.grid(8).tolist())
     errors = [((sample(d, noise(), **after.sampling) - fine) ** 2).mean().item() / VARIANCE for d in (after, before, IDEAL)]
     assert errors[0] < 0.005 < min(errors[1:])
 

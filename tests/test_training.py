@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from helpers.models.architectures import MLP, ResidualCNN, UViT
-from helpers.models.objectives import EDM
+from helpers.models.objectives import EDMObjective
 from helpers.models.state import update_ema
 from helpers.models.training import Recipe, State, descend, hide, train
 from helpers.models.unet import UNet
@@ -36,7 +36,7 @@ def fresh(recipe=RECIPE, seed=0):
 
 
 def run(state, recipe=RECIPE, **options):
-    return list(train(state, EDM(), images(), None, recipe, **options))
+    return list(train(state, EDMObjective(), images(), None, recipe, **options))
 
 
 def same(a, b):
@@ -50,7 +50,7 @@ def test_the_loss_falls_and_the_average_follows():
     assert sum(losses[-30:]) / 30 < 0.5 * sum(losses[:5]) / 5
     assert state.losses.tolist() == pytest.approx(losses)
     with torch.no_grad():
-        averaged = EDM(stratified=True).loss(state.ema, images().repeat(64, 1, 1, 1), None, torch.Generator().manual_seed(5))
+        averaged = EDMObjective().loss(state.ema, images().repeat(256, 1, 1, 1), None, torch.Generator().manual_seed(5))
     assert averaged < 0.6 * sum(losses[:5]) / 5
 
 
@@ -66,7 +66,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, muon):
     recipe = dataclasses.replace(RECIPE, muon=muon)
     whole, half, rest = (fresh(recipe) for _ in range(3))
     run(whole, recipe)
-    loop = train(half, EDM(), images(), None, recipe, tmp_path / "c.safetensors", "key", every=0)
+    loop = train(half, EDMObjective(), images(), None, recipe, tmp_path / "c.safetensors", "key", every=0)
     for progress in loop:
         if progress.step == 5:
             loop.close()
@@ -83,7 +83,7 @@ sys.path.insert(0, {tests!r}); torch.set_num_threads(1)
 from test_training import *
 recipe = dataclasses.replace(RECIPE, steps=60)
 state = fresh(recipe)
-for p in train(state, EDM(), images(), None, recipe, Path({path!r}), "key", every=0):
+for p in train(state, EDMObjective(), images(), None, recipe, Path({path!r}), "key", every=0):
     print(p.step, flush=True)
 """
 
@@ -114,7 +114,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_weights(tmp_path):
 
 def spoiled(what, step):
     """An objective whose loss (or only whose gradient, in the stem) is not finite in one step, and fine in all others."""
-    class Objective(EDM):
+    class Objective(EDMObjective):
         def loss(self, network, *args):
             value = super().loss(network, *args)
             if round(args[-1] * RECIPE.steps) != step:
@@ -205,7 +205,7 @@ def test_learning_rate_warms_up_and_falls_to_nothing():
 
 def test_every_step_is_taken_at_its_own_rate():
     state = fresh()
-    for p in train(state, EDM(), images(), None, RECIPE):
+    for p in train(state, EDMObjective(), images(), None, RECIPE):
         for part, peak in zip(state.optimizer.parts, (3e-3, 0.02)):
             assert part.param_groups[0]["lr"] == pytest.approx(peak * RECIPE.rate_factor(p.step - 1))
 
@@ -241,7 +241,7 @@ def test_recipes_that_make_no_sense_are_refused_in_one_line(options, said):
     (torch.full((2, 1, 8, 8), 255.0), "got values up to 255"), (torch.full((2, 1, 8, 8), math.nan), "got values up to nan")])
 def test_images_that_cannot_be_learned_from_are_refused(data, said):
     with pytest.raises(ValueError, match=said):
-        next(train(fresh(), EDM(), data, None, RECIPE))
+        next(train(fresh(), EDMObjective(), data, None, RECIPE))
 
 
 @pytest.mark.parametrize("labels, said", [
@@ -249,7 +249,7 @@ def test_images_that_cannot_be_learned_from_are_refused(data, said):
     (torch.tensor([1, 2, 3]), r"\(3,\) of torch.int64 for 2 images"), (torch.tensor([0.0, 1.0]), "torch.float32")])
 def test_labels_that_the_network_does_not_know_are_refused(labels, said):
     with pytest.raises(ValueError, match=said):
-        next(train(State(CONDITIONAL["unet"](), RECIPE), EDM(), images(), labels, RECIPE))
+        next(train(State(CONDITIONAL["unet"](), RECIPE), EDMObjective(), images(), labels, RECIPE))
 
 
 def test_ema_reaches_back_over_a_fraction_of_the_run():

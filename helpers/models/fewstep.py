@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from helpers.denoiser import DenoiserLike, broadcast_sigma
-from helpers.models.objectives import EDM
+from helpers.models.objectives import EDMObjective
 from helpers.samplers import karras_sigmas
 
 
@@ -87,13 +87,8 @@ class Consistency:
 class Distillation:
     """Progressive distillation, Salimans & Ho 2022, Alg. 2: one Euler (DDIM) step of the student for two of the teacher.
 
-    The student takes `steps` steps over every (base/steps)-th noise level of a grid of `base`; the teacher, which is the
-    student of the round before, takes two steps over each. In x = x0 + sigma eps, with s > t a step of the student and
-    x_t the point where the teacher arrives from x_s, the target solves x_t = d + (t/s)(x_s - d) for d:
-
-        d = (x_t - (t/s) x_s) / (1 - t/s)
-
-    teacher   the denoiser of the round before; None for a student that is only to be sampled
+    The student takes `steps` steps over every (base/steps)-th noise level of a grid of `base`; `taught_by` gives it a
+    teacher, the student of the round before, without which it can be sampled and not trained.
     """
 
     steps: int = 4
@@ -101,7 +96,6 @@ class Distillation:
     sigma_data: float = 0.5
     sigma_min: float = 0.002
     sigma_max: float = 80.0
-    teacher: DenoiserLike | None = None
 
     strict = True
 
@@ -120,7 +114,33 @@ class Distillation:
 
     def denoise(self, network: nn.Module, x: Tensor, sigma: Tensor | float, label: Tensor | None = None) -> Tensor:
         """d(x, sigma, label), toward which a step goes: (B, C, H, W) -> (B, C, H, W), float32."""
-        return EDM(self.sigma_data).denoise(network, x, sigma, label)
+        return EDMObjective(self.sigma_data).denoise(network, x, sigma, label)
+
+    def taught_by(self, teacher: DenoiserLike) -> "Lesson":
+        """The objective by which a student learns from this teacher, a denoiser."""
+        return Lesson(self, teacher)
+
+    def loss(self, network: nn.Module, x0: Tensor, label: Tensor | None, generator: torch.Generator,
+             progress: float = 0.0) -> Tensor:
+        """ValueError: nobody to learn from."""
+        raise ValueError("distillation needs a teacher: give the spec an init_from, or ask `taught_by` for a lesson")
+
+
+class Lesson:
+    """Distillation by a teacher. In x = x0 + sigma eps, with s > t a step of the student, m between them, and x_t the point
+    where the teacher arrives from x_s by way of m, the target solves x_t = d + (t/s)(x_s - d) for d:
+
+        d = (x_t - (t/s) x_s) / (1 - t/s)
+
+    student   its options: a `Distillation`, whose `denoise` and `sampling` are the lesson's
+    teacher   the denoiser of the round before
+    """
+
+    strict = True
+
+    def __init__(self, student: Distillation, teacher: DenoiserLike):
+        self.student, self.teacher = student, teacher
+        self.sampling, self.denoise = student.sampling, student.denoise
 
     def target(self, x: Tensor, s: Tensor, m: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
         """What the student is to answer at (x, s): two steps of the teacher, s to m to t. All noise levels (B, 1, 1, 1)."""
@@ -132,14 +152,13 @@ class Distillation:
 
     def loss(self, network: nn.Module, x0: Tensor, label: Tensor | None, generator: torch.Generator,
              progress: float = 0.0) -> Tensor:
-        """EDM's weighted squared error to the target, a scalar. ValueError without a teacher."""
-        if self.teacher is None:
-            raise ValueError("distillation needs a teacher: give the spec an init_from")
-        grid = self.grid(2 * self.steps).float().to(x0.device)
-        i = 2 * torch.randint(self.steps, (len(x0),), generator=generator, device=x0.device)
+        """EDM's weighted squared error to the target, a scalar."""
+        steps, data = self.student.steps, self.student.sigma_data
+        grid = self.student.grid(2 * steps).float().to(x0.device)
+        i = 2 * torch.randint(steps, (len(x0),), generator=generator, device=x0.device)
         s, m, t = (grid[i + k].view(-1, 1, 1, 1) for k in range(3))
         x = x0 + s * torch.randn(x0.shape, generator=generator, device=x0.device)
         with torch.no_grad():
             target = self.target(x, s, m, t, label)
-        weight = (s**2 + self.sigma_data**2) / (s * self.sigma_data) ** 2
+        weight = (s**2 + data**2) / (s * data) ** 2
         return (weight * (self.denoise(network, x, s.flatten(), label) - target) ** 2).mean()

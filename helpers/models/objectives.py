@@ -21,19 +21,16 @@ from helpers.kernels import kernel
 
 
 @dataclass(frozen=True)
-class EDM:
+class EDMObjective:
     """Karras et al. 2022, Table 1 (column "Ours") and Sec. 5.
 
     sigma_data     standard deviation of the data, in [-1, 1]
     p_mean, p_std  mean and standard deviation of ln sigma in training
-    stratified     draw the batch's noise levels from equal slices of their distribution: a lower-variance gradient with the
-                   same expectation
     """
 
     sigma_data: float = 0.5
     p_mean: float = -1.2
     p_std: float = 1.2
-    stratified: bool = False
 
     @property
     def sampling(self) -> dict[str, float]:
@@ -50,12 +47,7 @@ class EDM:
 
     def noise_levels(self, count: int, generator: torch.Generator) -> Tensor:
         """`count` training noise levels sigma > 0, (count,), on the generator's device."""
-        device = generator.device
-        if not self.stratified:
-            normal = torch.randn(count, generator=generator, device=device)
-        else:
-            u = torch.rand(count, generator=generator, device=device)
-            normal = torch.special.ndtri(((torch.arange(count, device=device) + u) / count).clamp(1e-6, 1 - 1e-6))
+        normal = torch.randn(count, generator=generator, device=generator.device)
         return (self.p_mean + self.p_std * normal).exp()
 
     def loss(self, network: nn.Module, x0: Tensor, label: Tensor | None, generator: torch.Generator,

@@ -21,13 +21,13 @@ from helpers.models.architectures import MLP, Multistage, ResidualCNN, UViT
 from helpers.models.classifier import Classification, Classifier
 from helpers.models.fewstep import Consistency, Distillation
 from helpers.models.gan_vae import GAN, VAE, GeneratorPair
-from helpers.models.objectives import EDM, KernelObjective
+from helpers.models.objectives import EDMObjective, KernelObjective
 from helpers.models.unet import UNet
 
 NETWORKS = {"unet": UNet, "cnn": ResidualCNN, "uvit": UViT, "mlp": MLP, "multistage": Multistage, "pair": GeneratorPair,
             "classifier": Classifier}
 OBJECTIVES = {
-    "edm": EDM,
+    "edm": EDMObjective,
     "vp": KernelObjective,
     "sub-vp": partial(KernelObjective, "sub-vp"),
     "ve": partial(KernelObjective, "ve", t_min=1e-4, geometric=True),        # sigma from 0.01, as Song et al. 2021

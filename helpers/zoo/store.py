@@ -164,13 +164,13 @@ def _trained(spec: ModelSpec, zoo: Path | None, device: str | torch.device, chec
 
 def _start(spec: ModelSpec, zoo: Path | None, device: str | torch.device) -> tuple[nn.Module, object]:
     """The network before its first step and its objective: with `init_from`, the parent's weights, and it teaches."""
-    network, options = build(spec), dict(spec.objective_options)
+    network, objective = build(spec), make_objective(spec.objective, **dict(spec.objective_options))
     if spec.init_from is not None:
         parent = _parent(spec, zoo, device)
         network.load_state_dict(parent.network.state_dict())
         if spec.objective == "distillation":
-            options["teacher"] = parent
-    return _restricted(network, spec).to(device), make_objective(spec.objective, **options)
+            objective = objective.taught_by(parent)
+    return _restricted(network, spec).to(device), objective
 
 
 def write(path: Path, spec: ModelSpec, state: training.State) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from helpers.chapters.profiles import LAPTOP
 from helpers.denoiser import NetworkDenoiser
-from helpers.models.objectives import EDM
+from helpers.models.objectives import EDMObjective
 from helpers.models.training import State, train
 from helpers.models.unet import UNet
 from helpers.noise import initial_noise
@@ -20,7 +20,7 @@ from tests.bench.options import parse
 def training_speed(width: int, images: int, seconds: float) -> float:
     """Images a second in the training loop, after five steps of warm-up."""
     state = State(UNet(width=width), LAPTOP.recipe)
-    loop = train(state, EDM(), torch.rand(images, 1, 28, 28) * 2 - 1, None, LAPTOP.recipe)
+    loop = train(state, EDMObjective(), torch.rand(images, 1, 28, 28) * 2 - 1, None, LAPTOP.recipe)
     for _ in range(5):
         next(loop)
     start, first = time.perf_counter(), state.step
@@ -31,7 +31,7 @@ def training_speed(width: int, images: int, seconds: float) -> float:
 
 def sampling_speed(width: int, batch: int, seconds: float) -> float:
     """Network evaluations a second, one an image, in 18-step Heun runs of a batch in float32."""
-    denoiser, z = NetworkDenoiser(UNet(width=width).eval(), EDM()), initial_noise(range(batch), (1, 28, 28))
+    denoiser, z = NetworkDenoiser(UNet(width=width).eval(), EDMObjective()), initial_noise(range(batch), (1, 28, 28))
     sample(denoiser, z, steps=2)
     start, runs = time.perf_counter(), 0
     while not runs or time.perf_counter() - start < seconds:
