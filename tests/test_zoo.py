@@ -19,6 +19,7 @@ from helpers.models.fewstep import Distillation
 from helpers.models.training import Recipe
 from helpers.samplers import sample
 from helpers.zoo import store as zoo
+from helpers.zoo.inventory import table, verify
 from helpers.zoo.spec import ModelSpec, build
 from helpers.zoo.store import find, load_denoiser
 from helpers.zoo.weights import write_weights
@@ -334,3 +335,16 @@ def test_a_full_disk_while_a_checkpoint_is_written_leaves_the_last_one_and_nothi
     with safe_open(zoo.CHECKPOINTS / f"{SPEC.key}.safetensors", "pt") as file:
         assert file.metadata()["step"] == "1"
     assert not list(zoo.CHECKPOINTS.glob("*.tmp")) and not list(folder.iterdir())
+
+
+def test_another_zoo_has_what_the_shipped_one_has_and_trains_only_the_rest(folder, monkeypatch):
+    """A profile of one's own takes most of its models from the book's."""
+    shipped = folder.parent / "shipped"
+    monkeypatch.setattr(paths, "ZOO", shipped)
+    zoo.train_model(SPEC)
+    before = (shipped / SPEC.file).stat().st_mtime_ns
+    child = tuned("attention")
+    assert load_denoiser(child, zoo=folder).classes == load_denoiser(SPEC, zoo=folder, train=False).classes
+    assert [p.name for p in folder.iterdir()] == [child.file] and [p.name for p in shipped.iterdir()] == [SPEC.file]
+    assert zoo.train_model(SPEC, zoo=folder) == shipped / SPEC.file and (shipped / SPEC.file).stat().st_mtime_ns == before
+    assert verify([SPEC, child], folder) == [] and "not trained" not in table([SPEC, child], folder)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from helpers import paths
 from helpers.zoo.spec import ModelSpec
-from helpers.zoo.store import read
+from helpers.zoo.store import path_of, read
 
 
 def damaged(specs: list[ModelSpec], zoo: Path = paths.ZOO) -> list[str]:
     """One line for each file that is there and cannot be used: what is wrong with it, and what to do."""
-    return [problem for spec in specs if (zoo / spec.file).exists() and (problem := _problem(spec, zoo))]
+    return [problem for spec in specs if path_of(spec, zoo).exists() and (problem := _problem(spec, zoo))]
 
 
 def verify(specs: list[ModelSpec], zoo: Path = paths.ZOO, others: frozenset[str] = frozenset()) -> list[str]:
@@ -23,7 +23,7 @@ def verify(specs: list[ModelSpec], zoo: Path = paths.ZOO, others: frozenset[str]
 
 def _problem(spec: ModelSpec, zoo: Path) -> str | None:
     try:
-        read(zoo / spec.file, spec)
+        read(path_of(spec, zoo), spec)
     except (ValueError, OSError) as error:
         return str(error)
     return None
@@ -31,7 +31,7 @@ def _problem(spec: ModelSpec, zoo: Path) -> str | None:
 
 def core_hours(specs: list[ModelSpec], zoo: Path = paths.ZOO) -> float:
     """What training the models took, in hours of one core, from their headers."""
-    return sum(int(read(zoo / spec.file)[1]["seconds"]) for spec in specs) / 3600
+    return sum(int(read(path_of(spec, zoo))[1]["seconds"]) for spec in specs) / 3600
 
 
 def table(specs: list[ModelSpec], zoo: Path = paths.ZOO) -> str:
@@ -46,7 +46,7 @@ def table(specs: list[ModelSpec], zoo: Path = paths.ZOO) -> str:
 def _row(spec: ModelSpec, zoo: Path) -> str:
     name = f"| {spec.name} ({spec.key})"
     try:
-        header = read(zoo / spec.file, spec)[1]
+        header = read(path_of(spec, zoo), spec)[1]
     except FileNotFoundError:
         return f"{name} | not trained | | | | |"
     except (ValueError, OSError):

@@ -20,7 +20,7 @@ import torch
 from helpers import paths
 from helpers.zoo.inventory import damaged
 from helpers.zoo.spec import ModelSpec
-from helpers.zoo.store import train_model
+from helpers.zoo.store import path_of, train_model
 
 
 def default_jobs(device: str) -> int:
@@ -48,7 +48,7 @@ def train_all(specs: list[ModelSpec], jobs: int, zoo: Path = paths.ZOO, device: 
     require_jobs(jobs)
     if problems := damaged(specs, zoo):
         raise ValueError("; ".join(problems))
-    todo = [spec for spec in specs if not (zoo / spec.file).exists()]
+    todo = [spec for spec in specs if not path_of(spec, zoo).exists()]
     if not todo:
         return []
     context = get_context("spawn")

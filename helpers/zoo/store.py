@@ -35,13 +35,19 @@ def training_images(spec: ModelSpec) -> tuple[Tensor, Tensor]:
     return subset.x0, subset.labels
 
 
+def path_of(spec: ModelSpec, zoo: Path | None = None) -> Path:
+    """Where the model of a spec is, or would be trained to: in this zoo, unless only the shipped one has it."""
+    own, shipped = (folder / spec.file for folder in (zoo or paths.ZOO, paths.ZOO))
+    return shipped if shipped.exists() and not own.exists() else own
+
+
 def load_denoiser(spec: ModelSpec, device: str | torch.device = "cpu", zoo: Path | None = None,
                   train: bool = True) -> NetworkDenoiser:
     """The trained denoiser of a spec: from the zoo if it is there, else trained first (or FileNotFoundError).
 
     ValueError if the file is damaged, or holds another model.
     """
-    path = (zoo or paths.ZOO) / spec.file
+    path = path_of(spec, zoo)
     if not path.exists():
         if not train:
             raise FileNotFoundError(f"{path} is missing: {_hint(path)}")
@@ -84,7 +90,8 @@ def find(key: str, zoo: Path | None = None) -> ModelSpec:
     FileNotFoundError if the zoo has none; ValueError if the file of that name holds another model: what starts from it
     would be made of two models that do not belong together.
     """
-    path = next(iter(sorted((zoo or paths.ZOO).glob(f"*-{key}.safetensors"))), None)
+    folders = (zoo or paths.ZOO, paths.ZOO)
+    path = next((path for folder in folders for path in sorted(folder.glob(f"*-{key}.safetensors"))), None)
     if path is None:
         raise FileNotFoundError(f"the zoo has no model {key}, from which another one starts: train it first with "
                                 f"{_command(zoo or paths.ZOO)}")
@@ -122,7 +129,9 @@ def train_model(spec: ModelSpec, zoo: Path | None = None, device: str | torch.de
     every             seconds between two checkpoints, which are kept in the folder `checkpoints` until the run is done
     position, place   see `progress.show`
     """
-    path = (zoo or paths.ZOO) / spec.file
+    path = path_of(spec, zoo)
+    if path.exists():
+        return path
     checkpoint = (checkpoints or CHECKPOINTS) / f"{spec.key}.safetensors"
     for folder in (checkpoint.parent, path.parent):
         folder.mkdir(parents=True, exist_ok=True)
