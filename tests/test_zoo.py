@@ -348,3 +348,16 @@ def test_another_zoo_has_what_the_shipped_one_has_and_trains_only_the_rest(folde
     assert [p.name for p in folder.iterdir()] == [child.file] and [p.name for p in shipped.iterdir()] == [SPEC.file]
     assert zoo.train_model(SPEC, zoo=folder) == shipped / SPEC.file and (shipped / SPEC.file).stat().st_mtime_ns == before
     assert verify([SPEC, child], folder) == [] and "not trained" not in table([SPEC, child], folder)
+
+
+def test_a_part_is_not_put_on_a_parent_that_was_trained_again_to_other_weights(folder):
+    """On another machine the same spec ends in other bits. A file from before this was noted is taken as it is."""
+    child, path = tuned("attention"), folder / tuned("attention").file
+    for spec in (SPEC, child):
+        zoo.train_model(spec, zoo=folder)
+    header, network = zoo.read(path)[1], build(SPEC)
+    write_weights(folder / SPEC.file, network, SPEC.json, {}, half=True)
+    with pytest.raises(ValueError, match=f"{child.file} goes with other weights of its parent {SPEC.key}.*make zoo"):
+        load_denoiser(child, zoo=folder)
+    save_file(load_file(path), path, {name: text for name, text in header.items() if name != "parent"})
+    assert torch.equal(weights(child, folder)["stem.weight"], network.stem.weight.detach().half().float())

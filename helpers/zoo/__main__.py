@@ -82,9 +82,9 @@ def _train(profile: Profile, jobs: int) -> list[str]:
 
 
 def _of_descriptor(profile: Profile) -> list[str]:
-    """What is wrong with the descriptor of a profile, if anything."""
+    """What is wrong with the descriptor of a profile, if anything; a relative path is one from where chapters run."""
     try:
-        descriptor.load_descriptor(profile.descriptor)
+        descriptor.load_descriptor(profile.descriptor and paths.NOTEBOOKS / profile.descriptor)
     except (OSError, ValueError) as error:
         return [str(error)]
     return []

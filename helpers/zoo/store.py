@@ -58,12 +58,15 @@ def load_denoiser(spec: ModelSpec, device: str | torch.device = "cpu", zoo: Path
 
 def _load(path: Path, spec: ModelSpec, zoo: Path | None) -> nn.Module:
     """The network of a spec with the weights of a file; what was not trained is not in it, and is the parent's."""
-    stored, _ = read(path, spec)
+    stored, header = read(path, spec)
     weights = {name: tensor.float() for name, tensor in stored.items()}
     if spec.trainable == "all":
         network = build(spec)
         network.load_state_dict(weights)
         return network
+    if header.get("parent", now := _parent_hash(spec, zoo)) != now:
+        raise ValueError(f"{path.name} goes with other weights of its parent {spec.init_from} than the zoo has now, "
+                         f"which was trained again: {_hint(path)}")
     network = _restricted(_parent(spec, zoo).network, spec)
     learned = {name for name, p in network.named_parameters() if p.requires_grad}
     if learned != weights.keys():
@@ -82,6 +85,11 @@ def _restricted(network: nn.Module, spec: ModelSpec) -> nn.Module:
 def _parent(spec: ModelSpec, zoo: Path | None, device: str | torch.device = "cpu") -> NetworkDenoiser:
     """The trained model that a spec starts from."""
     return load_denoiser(find(spec.init_from, zoo), device, zoo, train=False)
+
+
+def _parent_hash(spec: ModelSpec, zoo: Path | None) -> str:
+    """The hash of the weights that the spec's parent has now."""
+    return read(path_of(find(spec.init_from, zoo), zoo))[1]["sha256"]
 
 
 def find(key: str, zoo: Path | None = None) -> ModelSpec:
@@ -183,9 +191,13 @@ def _start(spec: ModelSpec, zoo: Path | None, device: str | torch.device) -> tup
 
 
 def write(path: Path, spec: ModelSpec, state: training.State) -> None:
-    """Write a zoo file: the EMA weights in float16, only what was trained; the header sums up the training."""
+    """Write a zoo file: the EMA weights in float16, only what was trained; the header sums up the training.
+
+    A partly trained model's header has the hash of the parent's weights: it is right on top of these alone.
+    """
     learned = {name for name, p in state.network.named_parameters() if p.requires_grad}
+    parent = {} if spec.trainable == "all" else {"parent": _parent_hash(spec, path.parent)}
     write_weights(path, state.ema, spec.json, {
         "losses": training.summarize(state.losses), "seconds": str(round(state.seconds.item())),
-        "images_seen": str(spec.recipe.steps * spec.recipe.batch)}, half=True,
+        "images_seen": str(spec.recipe.steps * spec.recipe.batch), **parent}, half=True,
         only=None if spec.trainable == "all" else learned)
