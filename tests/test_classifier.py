@@ -1,6 +1,8 @@
 """The classifier: what it is told and what it sees, the loss of one who knows nothing, and that it learns."""
 
 import math
+from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ from torch.nn import functional as F
 
 from helpers import data
 from helpers.models.classifier import Classification, Classifier, classify
-from helpers.models.training import Recipe, State, train
+from helpers.models.training import Recipe, State, loss_at, train
 
 
 def classifier(seed=0, **options):
@@ -31,7 +33,9 @@ class Recording(torch.nn.Module):
 def shown(x0, shift):
     """What the objective makes of a batch."""
     network = Recording()
-    Classification(shift).loss(network, x0, torch.zeros(len(x0), dtype=torch.long), generator())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        Classification(shift).loss(network, x0, torch.zeros(len(x0), dtype=torch.long), generator())
     return network.x
 
 
@@ -71,9 +75,24 @@ def test_without_shift_the_loss_of_symmetric_images_is_plain_cross_entropy():
 def test_an_image_moves_by_at_most_the_shift_in_every_direction(shift):
     seen = shown(one_bright(5, 5), shift)                              # in the middle: mirroring leaves it there
     assert seen.shape == (2000, 1, 11, 11) and (seen.flatten(1).sum(1) == 2 - 121).all()
-    places = {(p // 11 - 5, p % 11 - 5) for p in seen.flatten(1).argmax(1).tolist()}
+    places = Counter((p // 11 - 5, p % 11 - 5) for p in seen.flatten(1).argmax(1).tolist())
     way = range(-shift, shift + 1)
-    assert places == {(dy, dx) for dy in way for dx in way}
+    assert places.keys() == {(dy, dx) for dy in way for dx in way}
+    expected = 2000 / len(places)                                      # each as often: five standard deviations
+    assert all(abs(count - expected) <= 5 * expected**0.5 for count in places.values())
+
+
+def test_flip_and_shift_are_drawn_anew_for_every_image_and_apart():
+    """Where the pixel arrives tells all three: mirrored or not, down, right; as often in all 2 * 3 * 3 ways."""
+    places = Counter(shown(one_bright(5, 2, count=3600), 1).flatten(1).argmax(1).tolist())
+    assert places.keys() == {row * 11 + column + dx for row in (4, 5, 6) for column in (2, 8) for dx in (-1, 0, 1)}
+    assert all(abs(count - 200) <= 5 * 200**0.5 for count in places.values())
+
+
+@pytest.mark.parametrize("shift", [-1, 1.5])
+def test_a_shift_is_a_whole_number_of_pixels(shift):
+    with pytest.raises(ValueError, match="shift must be a whole number of 0 or more"):
+        Classification(shift)
 
 
 def test_half_of_the_images_are_mirrored_left_to_right():
@@ -111,6 +130,24 @@ def test_classes_are_found_in_parts_as_in_one_piece_and_within_the_range_of_imag
     for batch in (1, 3, 1024):
         found = classify(Brightness(), x0, batch)
         assert found.dtype == torch.int64 and found.tolist() == [1, 9, 3, 10, 10, 10, 0]
+
+
+def test_what_a_step_shows_depends_on_its_seed_alone():
+    """Whatever the global generator did before; and another seed shows other images."""
+    recipe, x0, labels = Recipe(steps=3, batch=8, warmup=1), torch.randn(20, 1, 8, 8), torch.arange(20) % 10
+
+    def losses(seed, before):
+        torch.manual_seed(before)
+        state = torch.get_rng_state()
+        network = classifier(seed=5)
+        torch.set_rng_state(state)
+        seeded = replace(recipe, seed=seed)
+        found = [loss_at(step, network, Classification(), x0, labels, seeded).item() for step in range(3)]
+        assert torch.equal(torch.get_rng_state(), state)
+        return found
+
+    assert losses(0, before=1) == losses(0, before=2) != losses(1, before=2)
+    assert len(set(losses(0, before=1))) == 3
 
 
 def test_it_learns_what_clothes_look_like():

@@ -44,19 +44,21 @@ class Classification:
     shift: int = 2
     sampling = {}
 
+    def __post_init__(self):
+        require_whole(0, shift=self.shift)
+
+    def augmented(self, x0: Tensor) -> Tensor:
+        """Each image (B, C, H, W) mirrored with probability 1/2 and moved by (dy, dx), each -shift ... shift as likely;
+        what moves in is black. torchvision's transforms, whose random numbers are the global generator's."""
+        from torchvision.transforms import v2  # here: it takes a second to import, and only training needs it
+
+        move = v2.Compose([v2.RandomHorizontalFlip(), v2.RandomCrop(x0.shape[2:], padding=self.shift, fill=-1)])
+        return torch.stack([move(image) for image in x0])
+
     def loss(self, network: nn.Module, x0: Tensor, label: Tensor, generator: torch.Generator,
              progress: float = 0.0) -> Tensor:
         """Mean cross-entropy of a batch, a scalar: log(classes) for a network that has learned nothing."""
-        def draw(high: int) -> Tensor:
-            return torch.randint(high, (len(x0),), generator=generator, device=x0.device)
-
-        x0 = torch.where(draw(2).bool().view(-1, 1, 1, 1), x0.flip(3), x0)
-        h, w, s = *x0.shape[2:], self.shift
-        rows = torch.arange(h, device=x0.device) + draw(2 * s + 1)[:, None]                         # (B, H)
-        columns = torch.arange(w, device=x0.device) + draw(2 * s + 1)[:, None]                      # (B, W)
-        padded, index = F.pad(x0, (s,) * 4, value=-1.0), torch.arange(len(x0), device=x0.device)
-        x = padded[index[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-        return F.cross_entropy(network(x).float(), label)
+        return F.cross_entropy(network(self.augmented(x0)).float(), label)
 
 
 @torch.no_grad()
