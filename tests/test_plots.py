@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 
-from helpers.measure.scores import wilson
+from helpers.measure.bootstrap import wilson
 from helpers.report import plots
 
 SIZES = (16, 64, 256)

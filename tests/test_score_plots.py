@@ -6,12 +6,12 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from helpers.measure.scores import Score, wilson
+from helpers.measure.bootstrap import Score, wilson
 from helpers.report import score_plots
-from helpers.report.plots import GRAY
-from helpers.report.system_plots import COLORS, MARKERS
+from helpers.report.style import COLORS, GRAY, MARKERS
 
 LOW, HALF, MOST = (wilson(value, 100) for value in (0.1, 0.5, 0.9))
 BEYOND = Score(2.5, -0.75, 4.0, 2)                             # an error, or a cosine: not a share
@@ -60,22 +60,22 @@ def test_rows_have_a_panel_each_a_row_each_and_one_legend_for_all():
 
 def test_a_row_s_dots_lie_on_their_intervals():
     figure = score_plots.score_rows(ROWS, "RP", grays=("chance",))
-    first, second = (axis.get_lines() for axis in figure.axes)
-    assert len(first) == 2 * 5 and len(second) == 2 * 2
+    first, second = figure.axes
+    assert len(first.get_lines()) == len(first.collections) == 5 and len(second.get_lines()) == 2
     expected = [(HALF, 0), (LOW, 0), (MOST, 1), (LOW, 1), (MOST, 2)]
-    for interval, dot, (score, y) in zip(first[::2], first[1::2], expected, strict=True):
-        assert list(interval.get_xdata()) == [score.low, score.high] and list(interval.get_ydata()) == [y, y]
+    for interval, dot, (score, y) in zip(first.collections, first.get_lines(), expected, strict=True):
+        np.testing.assert_allclose(interval.get_segments()[0], [(score.low, y), (score.high, y)])
         assert (list(dot.get_xdata()), list(dot.get_ydata())) == ([score.value], [y])
-        assert dot.get_color() == interval.get_color()
+        assert to_hex(interval.get_color()[0]) == dot.get_color().lower()
 
 
 def test_a_series_has_one_color_and_marker_in_all_panels_and_those_in_gray_use_up_no_color():
     first, second = (axis.get_lines() for axis in score_plots.score_rows(ROWS, "RP", grays=("chance",)).axes)
-    assert [dot.get_color() for dot in first[1::2]] == [COLORS[0], GRAY, COLORS[0], GRAY, COLORS[1]]
-    assert [dot.get_color() for dot in second[1::2]] == [COLORS[0], GRAY]
-    assert [dot.get_marker() for dot in first[1::2]] == [MARKERS[k] for k in (0, 1, 0, 1, 2)]
+    assert [dot.get_color() for dot in first] == [COLORS[0], GRAY, COLORS[0], GRAY, COLORS[1]]
+    assert [dot.get_color() for dot in second] == [COLORS[0], GRAY]
+    assert [dot.get_marker() for dot in first] == [MARKERS[k] for k in (0, 1, 0, 1, 2)]
     plain = score_plots.score_rows(ROWS, "RP").axes[0].get_lines()
-    assert [dot.get_color() for dot in plain[1::2]] == [COLORS[k] for k in (0, 1, 0, 1, 2)]
+    assert [dot.get_color() for dot in plain] == [COLORS[k] for k in (0, 1, 0, 1, 2)]
 
 
 def test_panels_share_one_legend_and_one_scale():

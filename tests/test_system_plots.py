@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 
-from helpers.measure.scores import wilson
+from helpers.measure.bootstrap import wilson
 from helpers.report import paper, system_plots
 
 HALF, MOST = wilson(0.5, 100), wilson(0.9, 100)
@@ -30,10 +30,10 @@ def test_the_matrix_prints_every_number_and_the_paper_s():
 def test_dots_show_values_intervals_and_chance():
     figure = system_plots.dots([("a", "kernel", HALF, MOST)], [(0.1, 0.2)], ("RP", "share"))
     left, right = figure.axes
-    interval, value, chance = left.get_lines()
-    assert list(interval.get_xdata()) == [HALF.low, HALF.high]
+    (interval,), (value, chance) = left.collections, left.get_lines()
+    np.testing.assert_allclose(interval.get_segments()[0][:, 0], [HALF.low, HALF.high])
     assert value.get_xdata()[0] == 0.5 and chance.get_xdata()[0] == 0.1
-    assert right.get_lines()[1].get_xdata()[0] == 0.9 and right.get_xlabel() == "share"
+    assert right.get_lines()[0].get_xdata()[0] == 0.9 and right.get_xlabel() == "share"
 
 
 def test_curves_are_where_they_should_be():

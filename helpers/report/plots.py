@@ -1,7 +1,7 @@
-"""Figures: every function takes arrays and returns a matplotlib Figure; nothing is computed here.
+"""Figures of images in rows, and of measures over the number of training images, the threshold and the noise level.
 
-One size for each kind, white background, one color for one thing in all chapters (Okabe & Ito's palette, safe for color
-blindness), and a marker or line style beside every color. Used by every chapter.
+Every function takes arrays and returns a matplotlib Figure; nothing is computed here. The rows of images are used by every
+chapter, the rest in chapter 2.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,31 +11,21 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from helpers.measure.scores import Score
+from helpers.measure.bootstrap import Score
 from helpers.report import paper
-
-BLUE, ORANGE, GREEN, PURPLE, GRAY, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#888888", "#000000"
-STYLES = {
-    "small": {"color": BLUE, "marker": "o"},
-    "large": {"color": ORANGE, "marker": "s"},
-    "widths": {"color": BLACK, "marker": "D"},
-    "seeds": {"color": BLUE, "marker": "o", "linestyle": "--"},
-    "optimal": {"color": GREEN, "marker": "^"},
-    "linear": {"color": GRAY, "marker": "v", "linestyle": "-."},
-    "null": {"color": GRAY, "marker": None, "linestyle": ":"},
-    "ceiling": {"color": GRAY, "marker": None, "linestyle": (0, (6, 2))},
-    "held-out": {"color": PURPLE, "marker": "x", "linestyle": "--"},
-}
-WIDTH = 9.0
-
-
-def panels(rows: int, columns: int, height: float, **options) -> tuple[Figure, np.ndarray]:
-    """A figure of the book's width with `rows` x `columns` axes, as (Figure, array of Axes)."""
-    figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), dpi=96, facecolor="white", squeeze=False,
-                                layout="constrained", **options)
-    for axis in axes.flat:
-        axis.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+from helpers.report.style import (
+    BLACK,
+    BLUE,
+    GRAY,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    STYLES,
+    WIDTH,
+    intervals,
+    legend_below,
+    panels,
+)
 
 
 def _over_sizes(axis: Axes, sizes: Sequence[int], label: str) -> None:
@@ -47,21 +37,15 @@ def _over_sizes(axis: Axes, sizes: Sequence[int], label: str) -> None:
     axis.minorticks_off()
 
 
-def _legend_below(figure: Figure, axis: Axes) -> None:
-    """One legend for all panels, below them, where it hides no line."""
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8, frameon=False)
-
-
-def bars(axis: Axes, x: Sequence[float], scores: Sequence[Score], **style):
-    """One line of scores with their 95 % intervals as bars; its handle for a legend."""
-    value, low, high = (np.array([getattr(s, part) for s in scores]) for part in ("value", "low", "high"))
-    return axis.errorbar(x, value, yerr=np.clip([value - low, high - value], 0, None),
-                         **{"markersize": 5, "capsize": 2, "linewidth": 1.5, "elinewidth": 1, **style})
+def _legend_of(figure: Figure, axis: Axes) -> None:
+    """The legend of one panel, for all of them."""
+    handles, labels = axis.get_legend_handles_labels()
+    legend_below(figure, dict(zip(labels, handles, strict=True)))
 
 
 def curve(axis: Axes, sizes: Sequence[int], scores: Sequence[Score], style: str, label: str) -> None:
     """Scores over N in one of the book's styles."""
-    bars(axis, sizes, scores, label=label, **STYLES[style])
+    intervals(axis, sizes, scores, label=label, **STYLES[style])
 
 
 def image_rows(blocks: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
@@ -142,7 +126,7 @@ def threshold_sweep(thresholds: np.ndarray, paired: Mapping[int, np.ndarray], nu
         axis.set_title(f"$N=2^{{{size.bit_length() - 1}}}$", fontsize=10)
         axis.set_xlabel("threshold $t$")
     axes[0, 0].set_ylabel("RP")
-    _legend_below(figure, axes[0, 0])
+    _legend_of(figure, axes[0, 0])
     return figure
 
 
@@ -157,7 +141,7 @@ def losses(sigmas: Sequence[float], errors: Mapping[int, Mapping[str, np.ndarray
         axis.set_title(f"$N=2^{{{size.bit_length() - 1}}}$", fontsize=10)
         axis.set_xlabel(r"noise level $\sigma$")
     axes[0, 0].set_ylabel("mean squared error per pixel")
-    _legend_below(figure, axes[0, 0])
+    _legend_of(figure, axes[0, 0])
     return figure
 
 

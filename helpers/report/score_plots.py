@@ -1,15 +1,14 @@
 """Figures that any chapter can draw of its scores: rows of dots, curves in panels. Takes arrays, computes nothing.
 
-The look (size, colors, white background) is that of `plots.py`. Used in chapters 3 to 5.
+The look (size, colors, white background) is that of `style.py`. Used in chapters 3 to 5.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from helpers.measure.scores import Score
-from helpers.report.plots import GRAY, bars, panels
-from helpers.report.system_plots import COLORS, MARKERS
+from helpers.measure.bootstrap import Score
+from helpers.report.style import COLORS, GRAY, MARKERS, intervals, legend_below, panels
 
 Lines = Mapping[str, tuple[Sequence[float], Sequence[Score]]]
 
@@ -33,16 +32,16 @@ def score_rows(panels_of: Mapping[str, Mapping[str, Mapping[str, Score]]], label
     for axis, (title, rows) in zip(axes.flat, panels_of.items()):
         for y, row in enumerate(rows.values()):
             for name, score in row.items():
-                axis.plot([score.low, score.high], [y, y], color=color[name], linewidth=1.5)
-                handles[name] = axis.plot(score.value, y, color=color[name], marker=MARKERS[names.index(name)],
-                                          markersize=5, linestyle="none")[0]
+                mark, *_ = intervals(axis, [y], [score], across=True, color=color[name],
+                                     marker=MARKERS[names.index(name)])
+                handles[name] = mark                               # in the legend without its bar
         axis.set_yticks(range(len(rows)), rows, fontsize=8)
         axis.set_ylim(len(rows) - 0.5, -0.5)
         axis.set_title(title, fontsize=10)
         axis.set_xlabel(label)
         axis.set_xlim(*_limits(score for row in rows.values() for score in row.values()))
         axis.grid(axis="x", linewidth=0.4)
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    legend_below(figure, handles)
     return figure
 
 
@@ -57,7 +56,7 @@ def score_panels(panels_of: Mapping[str, Lines], x: str, y: str, ticks: Sequence
     for axis, (title, lines) in zip(axes.flat, panels_of.items()):
         for name, (at, scores) in lines.items():
             k = names.index(name) % len(COLORS)                # one color for one line in all panels
-            handles[name] = bars(axis, at, scores, color=COLORS[k], marker=MARKERS[k])
+            handles[name] = intervals(axis, at, scores, color=COLORS[k], marker=MARKERS[k])
         if log:
             axis.set_xscale("log", base=2)
         axis.set_xticks(ticks, text or [f"{tick:g}" for tick in ticks])
@@ -66,7 +65,7 @@ def score_panels(panels_of: Mapping[str, Lines], x: str, y: str, ticks: Sequence
         axis.set_title(title, fontsize=10)
     axes[0, 0].set_ylabel(y)
     axes[0, 0].set_ylim(*_limits(s for lines in panels_of.values() for _, scores in lines.values() for s in scores))
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    legend_below(figure, handles)
     return figure
 
 
@@ -78,8 +77,8 @@ def scatter(panels_of: Mapping[str, Mapping[str, Sequence[tuple[float, Score, st
     for axis, (title, series) in zip(axes.flat, panels_of.items()):
         for k, (name, points) in enumerate(series.items()):
             k = k % len(COLORS)
-            handles[name] = bars(axis, [p[0] for p in points], [p[1] for p in points], color=COLORS[k],
-                                  marker=MARKERS[k], linewidth=1, linestyle="-" if len(points) > 1 else "none")
+            handles[name] = intervals(axis, [p[0] for p in points], [p[1] for p in points], color=COLORS[k],
+                                      marker=MARKERS[k], linewidth=1, linestyle="-" if len(points) > 1 else "none")
             for row, (place, score, text) in enumerate(points):           # above and below in turn: neighbors touch less
                 axis.annotate(text, (place, score.value), xytext=(4, 5 - 14 * (row % 2)), textcoords="offset points",
                               fontsize=7)
@@ -89,5 +88,5 @@ def scatter(panels_of: Mapping[str, Mapping[str, Sequence[tuple[float, Score, st
         axis.set_title(title, fontsize=10)
     axes[0, 0].set_ylabel(y)
     axes[0, 0].set_ylim(*_limits(p[1] for series in panels_of.values() for points in series.values() for p in points))
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    legend_below(figure, handles)
     return figure

@@ -1,6 +1,6 @@
 """Figures of chapter 1: many systems side by side. Takes arrays, returns a matplotlib Figure, computes nothing.
 
-The look (size, colors, white background) is that of `plots.py`.
+The look (size, colors, white background) is that of `style.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,14 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from helpers.measure.scores import Score
+from helpers.measure.bootstrap import Score
 from helpers.report import paper
-from helpers.report.plots import BLACK, BLUE, GRAY, GREEN, ORANGE, PURPLE, WIDTH, bars, panels
+from helpers.report.style import BLACK, BLUE, COLORS, GRAY, GREEN, MARKERS, ORANGE, PURPLE, WIDTH, intervals, panels
 
 AXES = {"reference": BLACK, "training": BLUE, "architecture": ORANGE, "kernel": GREEN, "procedure": PURPLE,
         "not diffusion": GRAY}
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-COLORS = (BLACK, BLUE, ORANGE, GREEN, PURPLE, GRAY, "#56B4E9")
 CORNERS = (BLUE, ORANGE, GREEN)
 
 
@@ -61,8 +59,7 @@ def dots(rows: Sequence[tuple[str, str, Score, Score]], nulls: Sequence[tuple[fl
     figure, axes = panels(1, 2, 0.8 + 0.235 * len(rows), sharey=True)
     for y, ((_, kind, *scores), null) in enumerate(zip(rows, nulls)):
         for axis, score, chance in zip(axes.flat, scores, null):
-            axis.plot([score.low, score.high], [y, y], color=AXES.get(kind, GRAY), linewidth=1.5)
-            axis.plot(score.value, y, color=AXES.get(kind, GRAY), marker="o", markersize=5)
+            intervals(axis, [y], [score], across=True, color=AXES.get(kind, GRAY), marker="o")
             axis.plot(chance, y, color="black", marker="|", markersize=8, linestyle="none",
                       label="chance" if y == 0 else None)
     axes[0, 0].set_yticks(range(len(rows)), [row[0] for row in rows], fontsize=8)
@@ -108,8 +105,7 @@ def quality(points: Sequence[tuple[str, str, float, Score]], label: str) -> Figu
     """Agreement over quality: points of (label, axis, error, RP), each named."""
     figure, axes = panels(1, 1, 3.8)
     for name, kind, error, score in points:
-        axes[0, 0].errorbar(error, score.value, yerr=[[score.value - score.low], [score.high - score.value]],
-                            color=AXES.get(kind, GRAY), marker="o", markersize=5, capsize=2, elinewidth=1)
+        intervals(axes[0, 0], [error], [score], color=AXES.get(kind, GRAY), marker="o")
         axes[0, 0].annotate(name, (error, score.value), xytext=(5, 3), textcoords="offset points", fontsize=7,
                             color=AXES.get(kind, GRAY))
     axes[0, 0].set_xlabel(label)
@@ -120,7 +116,7 @@ def quality(points: Sequence[tuple[str, str, float, Score]], label: str) -> Figu
 def score_lines(axis: Axes, lines: Mapping[str, tuple[Sequence[float], Sequence[Score]]]) -> None:
     """Scores over a number, a line each: name: (x, scores), intervals as bars."""
     for (name, (x, scores)), color, marker in zip(lines.items(), COLORS, MARKERS):
-        bars(axis, x, scores, label=name, color=color, marker=marker)
+        intervals(axis, x, scores, label=name, color=color, marker=marker)
     axis.set_ylim(-0.03, 1.03)
 
 
