@@ -6,7 +6,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from helpers.measure.bootstrap import Score, wilson
-from helpers.report import style
+from helpers.report import plots, score_plots, style, system_plots
 
 SCORES = [wilson(0.5, 100), wilson(0.9, 100), Score(0.5, 0.5 + 1e-12, 0.6, 10)]       # the last: rounding put it outside
 ENDS = [*((s.low, s.high) for s in SCORES[:2]), (0.5, 0.6)]
@@ -48,3 +48,26 @@ def test_every_figure_is_as_wide_as_the_book_and_white():
     figure, axes = style.panels(2, 3, 4.0)
     assert figure.get_size_inches().tolist() == [style.WIDTH, 4.0] and axes.shape == (2, 3)
     assert figure.get_facecolor() == (1, 1, 1, 1) and not axes[1, 2].spines["top"].get_visible()
+
+
+def test_no_two_of_many_lines_look_alike_and_the_first_seven_have_colors_of_their_own():
+    looks = [tuple(style.turn(k).values()) for k in range(21)]
+    assert len(set(looks)) == 21 and len({color for color, _ in looks[:7]}) == 7
+
+
+def test_no_line_is_left_out_because_there_are_many():
+    lines = {f"line {k}": ((1, 2), SCORES[:2]) for k in range(9)}
+    axis = system_plots.solver_curves(lines, lines, 0.5).axes[0]
+    assert len(axis.get_lines()[::3]) == 9 == len(axis.get_legend().get_texts())
+    rows = {f"line {k}": SCORES[0] for k in range(9)}
+    assert len(score_plots.score_rows({"": {"a": rows}}, "").axes[0].get_lines()) == 9
+    axis = plots.histograms({f"line {k}": np.zeros(3) for k in range(9)}, 0.5).axes[0]
+    assert len(axis.get_legend().get_texts()) == 9
+    t = np.linspace(0, 1, 3)
+    axis = plots.calibration(t, t, (16,), t[None], {f"line {k}": t for k in range(9)}, 0.5).axes[2]
+    assert len(axis.get_legend().get_texts()) == 9
+
+
+def test_rows_of_dots_need_a_null_each():
+    with pytest.raises(ValueError):
+        system_plots.dots([("a", "kernel", *SCORES[:2])] * 2, [(0.1, 0.1)], ("", ""))

@@ -5,6 +5,7 @@ chapter, the rest in chapter 2.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -104,7 +105,7 @@ def calibration(thresholds: np.ndarray, unrelated: np.ndarray, sizes: Sequence[i
     for size, values, shade in zip(sizes, held_out, np.linspace(0.75, 0.0, len(sizes))):
         axes[0, 1].plot(thresholds, values, color=str(shade), label=f"$N=2^{{{size.bit_length() - 1}}}$")
     axes[0, 1].set_title("held-out images that count as new", fontsize=10)
-    for (name, values), style in zip(edited.items(), ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))):
+    for (name, values), style in zip(edited.items(), cycle(("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1))))):
         axes[0, 2].plot(thresholds, values, linestyle=style, label=name)
     axes[0, 2].set_title("edited copies that are found", fontsize=10)
     for axis in axes.flat:
@@ -166,7 +167,7 @@ def histograms(values: Mapping[str, np.ndarray], threshold: float) -> Figure:
     """Similarities as overlaid outlines, one for each name."""
     figure, axes = panels(1, 1, 3.0)
     bins = np.linspace(-0.6, 1.0, 65)
-    for (name, x), (color, style) in zip(values.items(), ((BLACK, "-"), (GRAY, ":"), (PURPLE, "--"), (GREEN, "-."))):
+    for (name, x), (color, style) in zip(values.items(), cycle(((BLACK, "-"), (GRAY, ":"), (PURPLE, "--"), (GREEN, "-.")))):
         axes[0, 0].hist(x, bins, density=True, histtype="step", color=color, linestyle=style, linewidth=1.6, label=name)
     axes[0, 0].axvline(threshold, color=ORANGE, linewidth=1)
     axes[0, 0].set_xlabel("similarity $M$")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from matplotlib.figure import Figure
 
 from helpers.measure.bootstrap import Score
-from helpers.report.style import COLORS, GRAY, MARKERS, intervals, legend_below, panels
+from helpers.report.style import GRAY, intervals, legend_below, panels, turn
 
 Lines = Mapping[str, tuple[Sequence[float], Sequence[Score]]]
 
@@ -27,13 +27,13 @@ def score_rows(panels_of: Mapping[str, Mapping[str, Mapping[str, Score]]], label
     figure, axes = panels(1, len(panels_of), 1.1 + 0.27 * most)
     names = list(dict.fromkeys(name for rows in panels_of.values() for row in rows.values() for name in row))
     loud = [name for name in names if name not in grays]
-    color = {name: GRAY if name in grays else COLORS[loud.index(name)] for name in names}
+    look = {name: turn(names.index(name)) | {"color": GRAY if name in grays else turn(loud.index(name))["color"]}
+            for name in names}
     handles = {}
     for axis, (title, rows) in zip(axes.flat, panels_of.items()):
         for y, row in enumerate(rows.values()):
             for name, score in row.items():
-                mark, *_ = intervals(axis, [y], [score], across=True, color=color[name],
-                                     marker=MARKERS[names.index(name)])
+                mark, *_ = intervals(axis, [y], [score], across=True, **look[name])
                 handles[name] = mark                               # in the legend without its bar
         axis.set_yticks(range(len(rows)), rows, fontsize=8)
         axis.set_ylim(len(rows) - 0.5, -0.5)
@@ -55,8 +55,7 @@ def score_panels(panels_of: Mapping[str, Lines], x: str, y: str, ticks: Sequence
     names, handles = list(dict.fromkeys(name for lines in panels_of.values() for name in lines)), {}
     for axis, (title, lines) in zip(axes.flat, panels_of.items()):
         for name, (at, scores) in lines.items():
-            k = names.index(name) % len(COLORS)                # one color for one line in all panels
-            handles[name] = intervals(axis, at, scores, color=COLORS[k], marker=MARKERS[k])
+            handles[name] = intervals(axis, at, scores, **turn(names.index(name)))     # one color for a line in all panels
         if log:
             axis.set_xscale("log", base=2)
         axis.set_xticks(ticks, text or [f"{tick:g}" for tick in ticks])
@@ -76,9 +75,8 @@ def scatter(panels_of: Mapping[str, Mapping[str, Sequence[tuple[float, Score, st
     handles = {}
     for axis, (title, series) in zip(axes.flat, panels_of.items()):
         for k, (name, points) in enumerate(series.items()):
-            k = k % len(COLORS)
-            handles[name] = intervals(axis, [p[0] for p in points], [p[1] for p in points], color=COLORS[k],
-                                      marker=MARKERS[k], linewidth=1, linestyle="-" if len(points) > 1 else "none")
+            handles[name] = intervals(axis, [p[0] for p in points], [p[1] for p in points], **turn(k), linewidth=1,
+                                      linestyle="-" if len(points) > 1 else "none")
             for row, (place, score, text) in enumerate(points):           # above and below in turn: neighbors touch less
                 axis.annotate(text, (place, score.value), xytext=(4, 5 - 14 * (row % 2)), textcoords="offset points",
                               fontsize=7)

@@ -57,6 +57,11 @@ def intervals(axis: Axes, at: Sequence[float], scores: Sequence[Score], across: 
     return axis.errorbar(value, at, xerr=bars, **look)
 
 
+def turn(k: int) -> dict[str, str]:
+    """Color and marker of line k = 0, 1, ...: after seven lines the colors come again, with other markers."""
+    return {"color": COLORS[k % len(COLORS)], "marker": MARKERS[(k + k // len(COLORS)) % len(MARKERS)]}
+
+
 def legend_below(figure: Figure, handles: Mapping[str, Artist | ErrorbarContainer]) -> None:
     """One legend for all panels, below them, where it hides no line."""
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False)

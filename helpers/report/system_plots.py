@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from helpers.measure.bootstrap import Score
 from helpers.report import paper
-from helpers.report.style import BLACK, BLUE, COLORS, GRAY, GREEN, MARKERS, ORANGE, PURPLE, WIDTH, intervals, panels
+from helpers.report.style import BLACK, BLUE, GRAY, GREEN, ORANGE, PURPLE, WIDTH, intervals, panels, turn
 
 AXES = {"reference": BLACK, "training": BLUE, "architecture": ORANGE, "kernel": GREEN, "procedure": PURPLE,
         "not diffusion": GRAY}
@@ -57,7 +57,7 @@ def dots(rows: Sequence[tuple[str, str, Score, Score]], nulls: Sequence[tuple[fl
          names: tuple[str, str]) -> Figure:
     """Two scores for each row, with intervals, and what chance gives: rows of (label, axis, left, right)."""
     figure, axes = panels(1, 2, 0.8 + 0.235 * len(rows), sharey=True)
-    for y, ((_, kind, *scores), null) in enumerate(zip(rows, nulls)):
+    for y, ((_, kind, *scores), null) in enumerate(zip(rows, nulls, strict=True)):
         for axis, score, chance in zip(axes.flat, scores, null):
             intervals(axis, [y], [score], across=True, color=AXES.get(kind, GRAY), marker="o")
             axis.plot(chance, y, color="black", marker="|", markersize=8, linestyle="none",
@@ -82,10 +82,10 @@ def kernel_curves(paths: Mapping[str, tuple[np.ndarray, np.ndarray]], ends: Mapp
     ends   kernel: the share of noises that end at the same image as in an exact solution, for each number of steps
     """
     figure, axes = panels(1, 2, 3.6)
-    for k, ((name, (sigma, coordinate)), color) in enumerate(zip(paths.items(), COLORS)):
-        style = {"linewidth": 1.4} if k == 0 else {"marker": MARKERS[k], "markersize": 4.5, "linestyle": "none"}
+    for k, (name, (sigma, coordinate)) in enumerate(paths.items()):
+        style = {"linewidth": 1.4, "marker": None} if k == 0 else {"markersize": 4.5, "linestyle": "none"}
         for i, row in enumerate(coordinate):
-            axes[0, 0].plot(sigma, row, color=color, label=name if i == 0 else None, **style)
+            axes[0, 0].plot(sigma, row, label=name if i == 0 else None, **turn(k) | style)
     axes[0, 0].set_xscale("log")
     axes[0, 0].invert_xaxis()
     axes[0, 0].set_xlabel(r"noise level $\sigma$")
@@ -115,8 +115,8 @@ def quality(points: Sequence[tuple[str, str, float, Score]], label: str) -> Figu
 
 def score_lines(axis: Axes, lines: Mapping[str, tuple[Sequence[float], Sequence[Score]]]) -> None:
     """Scores over a number, a line each: name: (x, scores), intervals as bars."""
-    for (name, (x, scores)), color, marker in zip(lines.items(), COLORS, MARKERS):
-        intervals(axis, x, scores, label=name, color=color, marker=marker)
+    for k, (name, (x, scores)) in enumerate(lines.items()):
+        intervals(axis, x, scores, label=name, **turn(k))
     axis.set_ylim(-0.03, 1.03)
 
 
