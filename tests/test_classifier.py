@@ -95,6 +95,10 @@ def test_a_shift_is_a_whole_number_of_pixels(shift):
         Classification(shift)
 
 
+def test_the_shipped_classifier_s_shift_is_the_default():
+    assert Classification() == Classification(shift=2)                 # its spec names no options
+
+
 def test_half_of_the_images_are_mirrored_left_to_right():
     places = shown(one_bright(2, 1), 0).flatten(1).argmax(1)
     mirrored = places == 2 * 11 + 9

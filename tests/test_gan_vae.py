@@ -134,6 +134,11 @@ def test_an_image_takes_one_evaluation_and_sigma_max_cancels(objective, options)
             sample(denoiser, z, **wrong)
 
 
+def test_the_defaults_are_those_that_the_shipped_models_were_trained_with():
+    """Their specs name no options, so that another default would be another model under an old name."""
+    assert GAN() == GAN(gamma=1.0) and VAE() == VAE(noise=0.25)
+
+
 def test_the_latent_is_the_first_pixels_row_by_row():
     z = torch.arange(2 * 2 * 3 * 3.0).view(2, 2, 3, 3)
     assert torch.equal(latent_of(z, 11), torch.stack([torch.arange(11.0), 18 + torch.arange(11.0)]))
