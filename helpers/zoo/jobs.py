@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 from helpers import paths
 from helpers.zoo.inventory import damaged
@@ -98,7 +99,12 @@ def _interrupts_held() -> Iterator[None]:
 
 
 def _tie(watched: Connection) -> None:
-    """Let this worker end when the other end of the pipe closes."""
+    """Let this worker end when the other end of the pipe closes.
+
+    tqdm's own lock is a semaphore that nobody would clear away then, and of which Python would complain.
+    """
+    tqdm.set_lock(threading.RLock())
+
     def watch() -> None:
         watched.poll(None)                               # nothing is ever sent: this returns when the other end is closed
         os._exit(1)
