@@ -46,6 +46,8 @@ def test_wilson_of_a_share_that_counts_no_whole_successes_lies_between_its_neigh
 def test_wilson_at_the_ends_is_not_empty_and_holds_the_value():
     assert wilson(0.0, 50).low == 0 < wilson(0.0, 50).high
     assert wilson(1.0, 50).low < 1 == wilson(1.0, 50).high
+    for n in range(1, 400):                                # to the last bit, whatever the rounding
+        assert wilson(0.0, n).low == 0 and wilson(1.0, n).high == 1
 
 
 @pytest.mark.parametrize("fraction, n", [(0.5, 0), (1.2, 10), (float("nan"), 10)])

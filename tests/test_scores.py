@@ -99,6 +99,17 @@ def test_max_similarity_does_not_depend_on_chunks(chunk):
     assert_close(index, expected.indices)
 
 
+@pytest.mark.parametrize("chunk", [1, 2, 100])
+def test_the_first_of_equal_training_images_is_the_nearest(chunk):
+    f = torch.eye(4)
+    assert max_similarity(f[:2], f[[1, 0, 0, 1]], chunk)[1].tolist() == [1, 0]
+
+
+def test_copies_of_an_image_that_is_there_twice_escape_the_ratio_test():
+    train = torch.rand(3, 1, 2, 2, generator=gen())[[0, 0, 1, 2]]
+    assert memorized_fraction(train, train).value == 0.5
+
+
 def test_ratio_test_by_construction():
     train = torch.zeros(3, 1, 2, 2)
     train[1], train[2] = 0.5, -1.0                        # |y0 - y1| = 1 in the norm of four pixels
@@ -160,6 +171,11 @@ def test_bootstrap_resamples_whole_rows_and_whole_columns(k, n):
     assert (score.value, score.low, score.high) == pytest.approx((values.mean().item(), low, high), abs=1e-12)
 
 
+def test_bootstrap_draws_2000_times():
+    values = torch.rand(2, 30, generator=gen())
+    assert bootstrap_mean(values, gen(1)) == bootstrap_mean(values, gen(1), draws=2000)
+
+
 def test_bootstrap_sees_the_spread_between_pairs_that_wilson_does_not():
     rates = torch.tensor([0.2, 0.4, 0.6, 0.8])[:, None]
     hits = (torch.rand(4, 1000, generator=torch.Generator().manual_seed(0)) < rates).float()
@@ -212,6 +228,9 @@ def test_products_of_rows_that_are_no_unit_vectors_are_no_similarities(call):
     call(1.0009 * f, f)                                   # rounding is no reason
     f[3] *= 1.002
     with pytest.raises(ValueError, match="lengths from 1 to 1.002: divide every row by its length"):
+        call(f, unit(9))
+    f[3] *= 0.996
+    with pytest.raises(ValueError, match="lengths from 0.998 to 1:"):
         call(f, unit(9))
 
 

@@ -157,6 +157,13 @@ def test_the_null_does_not_see_what_models_share_within_a_triple():
     assert null.low < 1 / 3 < null.high and null.high - null.low < 0.05
 
 
+def test_the_interval_of_the_null_stays_a_share():
+    a, b = torch.zeros(2, 4, 5, dtype=torch.long)
+    b[0] = 1                                               # one triple of four disagrees with all
+    high, low = cell_null(a, b), cell_null(a, 1 - b)
+    assert high.value == 0.75 and high.high == 1 and low.value == 0.25 and low.low == 0
+
+
 def test_the_null_of_one_partition_for_all_triples_is_full_agreement():
     a = barycentric(torch.linspace(-0.1, 1.1, 7)).argmax(dim=1).expand(6, -1)
     null = cell_null(a, a)
