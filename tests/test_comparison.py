@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from helpers.closed_form import GaussianDenoiser
-from helpers.measure.comparison import Comparison, across, mean_over_pairs, within
-from helpers.measure.scores import THRESHOLD, wilson
+from helpers.measure.comparison import Comparison, across, mean_over_noises, mean_over_pairs, within
+from helpers.measure.scores import THRESHOLD, gl_score, wilson
 from helpers.samplers import sample
 
 SHAPE = (1, 28, 28)
@@ -98,6 +98,26 @@ def test_few_systems_make_the_interval_wider_than_many_noises_would():
     score = comparison.mean(pairs)
     assert score.value == pytest.approx(torch.stack([comparison.same(*p) for p in pairs]).double().mean().item())
     assert score.high - score.low > 0.2 and score.low < score.value < score.high
+
+
+def test_images_are_new_where_they_are_like_no_training_image_and_gl_is_their_share():
+    comparison = comparison_of({"a": torch.eye(4)[[0, 1, 2, 3, 0]]}, 5)
+    train = torch.eye(4)[:2]
+    found = comparison.new("a", train)
+    assert found.tolist() == [False, False, True, True, False]
+    assert found.double().mean() == gl_score(comparison.features["a"], train).value
+    comparison.features["labeled"] = torch.eye(4)[[0, 1, 2, 3, 0, 0]].view(3, 2, 4)                  # two classes
+    assert comparison.new("labeled", torch.eye(4)[:1]).tolist() == [[False, True], [True, True], [False, False]]
+    comparison.threshold = 1.0
+    assert comparison.new("a", torch.eye(4)).all()                                                  # as like as t: new
+
+
+def test_a_mean_over_noises_has_the_interval_of_a_mean():
+    values = torch.randn(4000, generator=torch.Generator().manual_seed(0), dtype=torch.double) + 0.3
+    score = mean_over_noises(values)
+    assert score.value == pytest.approx(values.mean().item()) and score.n == 4000
+    assert score.high - score.low == pytest.approx(2 * 1.96 * values.std().item() / 4000**0.5, rel=0.1)
+    assert mean_over_noises(torch.ones(50)) == wilson(1.0, 50)
 
 
 def test_pairs():

@@ -24,7 +24,7 @@ from helpers.closed_form import GaussianDenoiser
 from helpers.data import to_uint8
 from helpers.denoiser import DenoiserLike
 from helpers.measure.descriptor import describe
-from helpers.measure.scores import THRESHOLD, Score, mae_score, rp_null, rp_score, wilson
+from helpers.measure.scores import THRESHOLD, Score, mae_score, max_similarity, rp_null, rp_score, wilson
 from helpers.parallel import JOBS, side_by_side
 from helpers.samplers import sample
 
@@ -120,6 +120,15 @@ class Comparison:
             return self.mean([(a, b)], noise=1)
         return rp_null(self.features[a], self.features[b], self.threshold)
 
+    def new(self, name: Name, train: Tensor) -> Tensor:
+        """Whether a system's images are like none of its training images: (n,) bool, or (n, k). Its mean is GL.
+
+        train   unit descriptors of all N training images, (N, d)
+        """
+        features = self.features[name]
+        nearest, _ = max_similarity(features.flatten(0, -2), train)
+        return (nearest <= self.threshold).view(features.shape[:-1])
+
     def mae(self, a: Name, b: Name, noise: int = 0) -> Score:
         """MAE score of two systems; with `noise` as in `same`, of different noises: chance."""
         return mae_score(to_uint8(self.images[a]), to_uint8(self.images[b].roll(-noise, 0)))
@@ -166,6 +175,14 @@ def mean_over_pairs(hits: Mapping[Pair, Tensor], minus: Mapping[Pair, Tensor] | 
         return wilson(value, n)
     low, high = found.quantile(found.new_tensor([0.025, 0.975])).tolist()
     return Score(value, min(low, value), max(high, value), n)
+
+
+def mean_over_noises(values: Tensor) -> Score:
+    """The mean of values (n,), one for each noise, with a bootstrap over noises alone: `mean_over_pairs` of one pair.
+
+    What the values average over, sizes or systems, is taken as it is: the interval says nothing of others.
+    """
+    return mean_over_pairs({("one", "other"): values})
 
 
 def _resample(count: int, draws: int, seed: int) -> Tensor:
