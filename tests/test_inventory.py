@@ -11,7 +11,7 @@ from helpers.chapters.profiles import PROFILES, SMOKE
 from helpers.chapters.two_regimes import two_regimes
 from helpers.measure.descriptor import DescriptorSpec
 from helpers.models.training import Recipe
-from helpers.zoo.inventory import core_hours, damaged, table, verify
+from helpers.zoo.inventory import core_hours, damaged, stored_parameters, table, verify
 from helpers.zoo.spec import ModelSpec, build
 from helpers.zoo.weights import write_weights
 
@@ -22,6 +22,15 @@ SPECS = [ModelSpec(subset_size=n, options=(("multipliers", (1, 2)), ("width", 4)
 def put(spec, folder):
     write_weights(folder / spec.file, build(spec), spec.json,
                   {"losses": "[2.0, 0.5]", "seconds": "90", "images_seen": "12"}, half=True)
+
+
+def test_a_file_s_parameters_are_counted_not_the_network_s(tmp_path):
+    network = build(SPECS[0])
+    put(SPECS[0], tmp_path)
+    assert stored_parameters(SPECS[0], tmp_path) == sum(p.numel() for p in network.parameters())
+    part = {name for name in network.state_dict() if name.startswith("up.")}
+    write_weights(tmp_path / SPECS[1].file, network, SPECS[1].json, {}, only=part)
+    assert stored_parameters(SPECS[1], tmp_path) == sum(network.state_dict()[name].numel() for name in part) > 0
 
 
 def test_what_is_missing_damaged_or_foreign_is_named_and_the_rest_is_listed(tmp_path):

@@ -34,6 +34,11 @@ def core_hours(specs: list[ModelSpec], zoo: Path = paths.ZOO) -> float:
     return sum(int(read(path_of(spec, zoo))[1]["seconds"]) for spec in specs) / 3600
 
 
+def stored_parameters(spec: ModelSpec, zoo: Path = paths.ZOO) -> int:
+    """How many numbers the file of a model holds: those that went on learning, for one that was trained in part."""
+    return sum(tensor.numel() for tensor in read(path_of(spec, zoo), spec)[0].values())
+
+
 def table(specs: list[ModelSpec], zoo: Path = paths.ZOO) -> str:
     """The models as a Markdown table: name, steps, parameters, images seen, minutes of one core, last loss.
 
