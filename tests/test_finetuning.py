@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 import torch
 
-from helpers.chapters.finetuning import DEPTHS, MODES, Run, finetuned, finetuning_models, pretrained, runs
+from helpers.chapters.finetuning import DEPTHS, MODES, Parent, Run, finetuned, finetuning_models, pretrained, runs
 from helpers.chapters.models import all_models, chapter_models
 from helpers.chapters.profiles import PROFILES, SMOKE
 from helpers.models.layers import SelfAttention
@@ -103,7 +103,7 @@ def test_the_number_of_steps_is_the_run_s_or_the_plan_s(profile):
 
 
 def test_parents_come_first_in_chapter_5_and_among_all_models(profile):
-    for models in (finetuning_models(profile), chapter_models(profile, 5), all_models(profile)):
+    for models in (finetuning_models(profile).values(), chapter_models(profile, 5), all_models(profile)):
         seen = set()
         for spec in models:
             assert spec.init_from is None or spec.init_from in seen, spec.name
@@ -112,11 +112,14 @@ def test_parents_come_first_in_chapter_5_and_among_all_models(profile):
 
 def test_chapter_5_trains_three_parents_all_runs_and_the_classifier(profile):
     (small, large), (first, second) = profile.widths, profile.seeds
-    parents = [pretrained(profile, *key) for key in ((small, first), (small, second), (large, first))]
-    assert finetuning_models(profile) == parents + [finetuned(profile, run) for run in runs(profile)]
-    assert {spec.init_from for spec in finetuning_models(profile)} == {None, *(spec.key for spec in parents)}
+    parents, found = [Parent(small, first), Parent(small, second), Parent(large, first)], finetuning_models(profile)
+    assert list(found) == parents + runs(profile)
+    assert all(found[parent] == pretrained(profile, *parent) for parent in parents)
+    for run in runs(profile):
+        assert found[run] == finetuned(profile, run)
+        assert found[run].init_from == (None if run.mode == "scratch" else found[run.parent].key)
     models = chapter_models(profile, 5)
-    assert models[:-1] == finetuning_models(profile) and models[-1].network == "classifier"
+    assert models[:-1] == list(found.values()) and models[-1].network == "classifier"
     assert models[-1] in chapter_models(profile, 3)
 
 

@@ -19,6 +19,13 @@ MODES = ("all", "last2", "attention", "lora", "bias-norm", "scratch")
 DEPTHS = ("last1", "last2", "last3", "last4", "all")
 
 
+class Parent(NamedTuple):
+    """One pretraining, from which runs of its width and seed start."""
+
+    width: int
+    seed: int = 0
+
+
 class Run(NamedTuple):
     """One training on n images of the target. steps: None for the plan's number, else an earlier end of a full one."""
 
@@ -27,6 +34,11 @@ class Run(NamedTuple):
     width: int
     seed: int = 0
     steps: int | None = None
+
+    @property
+    def parent(self) -> Parent:
+        """The pretraining of the run's own width and seed; from scratch, the one that it is compared with."""
+        return Parent(self.width, self.seed)
 
 
 def pretrained(profile: Profile, width: int, seed: int = 0) -> ModelSpec:
@@ -56,8 +68,9 @@ def runs(profile: Profile) -> list[Run]:
     return list(dict.fromkeys(found))
 
 
-def finetuning_models(profile: Profile) -> list[ModelSpec]:
-    """Chapter 5's models, parents first."""
+def finetuning_models(profile: Profile) -> dict[Parent | Run, ModelSpec]:
+    """Chapter 5's models: parents, then runs."""
     (small, large), (first, second) = profile.widths, profile.seeds
-    found = [pretrained(profile, width, seed) for width, seed in ((small, first), (small, second), (large, first))]
-    return found + [finetuned(profile, run) for run in runs(profile)]
+    parents = (Parent(small, first), Parent(small, second), Parent(large, first))
+    return {parent: pretrained(profile, *parent) for parent in parents} | {
+        run: finetuned(profile, run) for run in runs(profile)}

@@ -25,7 +25,7 @@ def chapter_models(profile: Profile, chapter: int) -> list[ModelSpec]:
     if chapter == 4:
         return list(inverse_models(profile).values())
     if chapter == 5:
-        return [*finetuning_models(profile), classifier(profile)]
+        return [*finetuning_models(profile).values(), classifier(profile)]
     return [*two_regimes(profile).values(), *half_trained(profile).values()]
 
 
