@@ -1,6 +1,6 @@
 """Two small networks at a time: each on one core is faster than one after the other on both.
 
-torch lets go of Python's lock while it computes, so threads are enough. Used by `lineup.py` and in chapter 1.
+torch lets go of Python's lock while it computes, so threads are enough. Used by `measure/comparison.py` and by chapters.
 """
 
 from collections.abc import Callable, Iterable
