@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from helpers.closed_form import GaussianDenoiser
 from helpers.data import to_uint8
 from helpers.denoiser import DenoiserLike
+from helpers.measure.bootstrap import percentile_interval, resampled_counts
 from helpers.measure.descriptor import describe
-from helpers.measure.scores import THRESHOLD, Score, mae_score, max_similarity, rp_null, rp_score, wilson
+from helpers.measure.scores import THRESHOLD, Score, check_threshold, mae_score, max_similarity, rp_null, rp_score, wilson
 from helpers.parallel import JOBS, side_by_side
 from helpers.samplers import sample
 
@@ -45,6 +46,7 @@ class Comparison:
 
     def __init__(self, z: Tensor, descriptor: nn.Module | None = None, threshold: float = THRESHOLD,
                  classes: int | None = None, **sampling):
+        check_threshold(threshold)
         self.z, self.descriptor, self.threshold, self.classes = z, descriptor, threshold, classes
         self.sampling = sampling
         self.images: dict[Name, Tensor] = {}
@@ -159,7 +161,7 @@ def mean_over_pairs(hits: Mapping[Pair, Tensor], minus: Mapping[Pair, Tensor] | 
     names = list(dict.fromkeys(name for pair in every for name in pair))
     values = torch.stack([*hits.values(), *(minus or {}).values()]).double()                        # (pairs, n)
     n, parts = values.shape[1], [slice(0, len(hits)), slice(len(hits), None)][:1 + bool(minus)]
-    systems, noises = _resample(len(names), draws, seed), _resample(n, draws, seed + 1)
+    systems, noises = resampled_counts(len(names), draws, seed), resampled_counts(n, draws, seed + 1)
     rates = values @ noises.T / n                                                                   # (pairs, draws)
     i, j = (torch.tensor([names.index(pair[side]) for pair in every]) for side in (0, 1))
     weights = (systems[:, i] * systems[:, j]).T                                                     # (pairs, draws)
@@ -169,11 +171,9 @@ def mean_over_pairs(hits: Mapping[Pair, Tensor], minus: Mapping[Pair, Tensor] | 
         return means[0] - means[1] if minus else means[0]
 
     value = difference(values.mean(1), torch.ones(len(every), dtype=torch.double)).item()
-    found = difference(rates, weights)
-    found = found[found.isfinite()]                          # a draw may hold no pair at all: it says nothing
     if not minus and values.amin() == values.amax() and 0 <= value <= 1:
         return wilson(value, n)
-    low, high = found.quantile(found.new_tensor([0.025, 0.975])).tolist()
+    low, high = percentile_interval(difference(rates, weights))     # a draw may hold no pair at all: it says nothing
     return Score(value, min(low, value), max(high, value), n)
 
 
@@ -183,13 +183,6 @@ def mean_over_noises(values: Tensor) -> Score:
     What the values average over, sizes or systems, is taken as it is: the interval says nothing of others.
     """
     return mean_over_pairs({("one", "other"): values})
-
-
-def _resample(count: int, draws: int, seed: int) -> Tensor:
-    """How often each of `count` things is drawn when `count` are drawn with replacement: (draws, count) float64."""
-    generator = torch.Generator().manual_seed(seed)
-    index = torch.randint(count, (draws, count), generator=generator)
-    return torch.zeros(draws, count, dtype=torch.double).scatter_add_(1, index, torch.ones(draws, count).double())
 
 
 def within(names: Sequence[Name]) -> list[Pair]:
