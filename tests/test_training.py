@@ -210,6 +210,71 @@ def test_every_step_is_taken_at_its_own_rate():
             assert part.param_groups[0]["lr"] == pytest.approx(peak * RECIPE.rate_factor(p.step - 1))
 
 
+class Quadratic(torch.nn.Module):
+    """A matrix for Muon and a bias for Adam."""
+
+    outer: set[str] = set()
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 2)
+
+
+class Drawing:
+    """A loss that multiplies the images by a number from the global generator, as dropout would; keeps number and mode."""
+
+    def __init__(self):
+        self.drawn, self.modes = [], []
+
+    def loss(self, network, x0, label, generator, progress=0.0):
+        self.drawn.append(torch.rand(()).item())
+        self.modes.append(network.training)
+        return ((self.drawn[-1] * network.layer(x0.flatten(1)) - 1) ** 2).mean()
+
+
+def test_a_run_is_adam_and_muon_and_the_average_by_hand():
+    """Against torch's optimizers at the rates of each step, no weight decay, and the average as its equation says."""
+    recipe = Recipe(steps=5, batch=4, rate=0.1, muon=0.2, warmup=2, beta1=0.5, beta2=0.7, ema=0.3, bf16=False, seed=4)
+    torch.manual_seed(0)
+    state, data, objective = State(Quadratic(), recipe), torch.randn(9, 1, 1, 3), Drawing()
+    weight, bias = (p.detach().clone().requires_grad_() for p in state.network.layer.parameters())
+    average = [weight, bias]
+    state.network.eval()
+    list(train(state, objective, data, None, recipe))
+    adam, muon = torch.optim.Adam([bias], betas=(0.5, 0.7)), torch.optim.Muon([weight], weight_decay=0.0)
+    for step in range(5):
+        index = torch.randint(9, (4,), generator=torch.Generator().manual_seed(4 * 1_000_003 + step))
+        ((objective.drawn[step] * (data[index].flatten(1) @ weight.T + bias) - 1) ** 2).mean().backward()
+        for optimizer, rate in ((adam, 0.1), (muon, 0.2)):
+            optimizer.param_groups[0]["lr"] = rate * recipe.rate_factor(step)
+            optimizer.step()
+            optimizer.zero_grad()
+        beta = (1 - 1 / (step + 1)) ** (1 / 0.3 - 1)
+        average = [(beta * a + (1 - beta) * w).detach() for a, w in zip(average, (weight, bias))]
+    for ours, expected in zip(state.network.layer.parameters(), (weight, bias)):
+        torch.testing.assert_close(ours, expected)
+    for ours, expected in zip(state.ema.layer.parameters(), average):
+        torch.testing.assert_close(ours, expected)
+    assert objective.modes == [True] * 5                                       # dropout is on, whatever came before
+
+
+def test_what_the_global_generator_gives_in_a_step_depends_on_seed_and_step_alone():
+    def drawn(seed, before):
+        recipe, objective = Recipe(steps=6, batch=2, bf16=False, seed=seed), Drawing()
+        state = State(Quadratic(), recipe)
+        torch.manual_seed(before)
+        list(train(state, objective, torch.ones(2, 1, 1, 3), None, recipe))
+        return objective.drawn
+
+    first, other = drawn(0, before=1), drawn(1, before=1)
+    assert first == drawn(0, before=2) and len({*first, *other}) == 12
+
+
+def test_the_recipe_s_defaults_are_the_book_s():
+    assert Recipe(steps=7) == Recipe(steps=7, batch=64, rate=3e-3, muon=0.0, warmup=200, beta1=0.9, beta2=0.99, ema=0.1,
+                                     bf16=True, seed=0, label_dropout=0.0)
+
+
 def test_two_seeds_share_no_step():
     """With seed + step, seed 1 would take in step k the batch and the noise of seed 0 in step k + 1."""
     seeds = [{Recipe(steps=20_000, seed=seed).seed_at(step) for step in range(20_000)} for seed in (0, 1, 2, 1000)]
