@@ -7,6 +7,7 @@ for each seed, whose numbers cannot be had without a GPU. A stochastic solver dr
 may share that, too: `noise_path`. Used by every chapter.
 """
 
+import operator
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -14,16 +15,33 @@ import torch
 from torch import Tensor
 
 
+def random_bits(seed: int, index: int, count: int) -> np.ndarray:
+    """`count` random uint64 that depend on (seed, index) alone: Philox's raw output, which numpy promises never to change.
+
+    ValueError unless both are whole numbers from 0 to 2^64 - 1: cut to that range they would be another pair's numbers.
+    """
+    key = [_whole(seed, "seed"), _whole(index, "sample number")]
+    return np.random.Philox(key=np.array(key, dtype=np.uint64)).random_raw(count)
+
+
+def _whole(value: int, name: str) -> int:
+    try:
+        whole = operator.index(value)
+    except TypeError:
+        whole = -1
+    if not 0 <= whole < 2**64:
+        raise ValueError(f"{name} must be a whole number from 0 to 2^64 - 1, got {value}")
+    return whole
+
+
 def standard_normal(seed: int, index: int, count: int) -> np.ndarray:
     """`count` standard normal numbers that depend on (seed, index) alone, float64.
 
-    Box & Muller's transform of Philox's raw 64-bit output, z = sqrt(-2 ln u) (cos 2 pi v, sin 2 pi v). numpy promises that
-    the raw stream never changes; it promises nothing of `Generator.standard_normal`.
+    Box & Muller's transform of `random_bits`, z = sqrt(-2 ln u) (cos 2 pi v, sin 2 pi v): numpy promises nothing of its
+    own `Generator.standard_normal`.
     """
-    if seed < 0 or index < 0:
-        raise ValueError(f"seed and sample number are 0 or more, not {seed} and {index}")
     half = (count + 1) // 2
-    raw = np.random.Philox(key=np.array([seed, index], dtype=np.uint64)).random_raw(2 * half)
+    raw = random_bits(seed, index, 2 * half)
     uniform = ((raw >> np.uint64(11)) + 0.5) * 2.0**-53            # in (0, 1), never 0: its logarithm is taken
     radius, angle = np.sqrt(-2.0 * np.log(uniform[:half])), 2.0 * np.pi * uniform[half:]
     return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:count]
@@ -34,7 +52,7 @@ def initial_noise(indices: Iterable[int], shape: tuple[int, ...], seed: int = 0,
     """z ~ N(0, I) of the samples numbered `indices`, float32 (len(indices), *shape), rounded from float64.
 
     A sampler starts from `sigma_max * z`, for every perturbation kernel (see the book's protocol).
-    ValueError if there are no indices.
+    ValueError if there are no indices, or if the seed or one of them is no whole number from 0 to 2^64 - 1.
     """
     indices = list(indices)
     if not indices:

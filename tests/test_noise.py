@@ -48,8 +48,18 @@ def test_moments_and_independence():
 def test_bad_input():
     with pytest.raises(ValueError, match="no samples"):
         initial_noise([], SHAPE)
-    with pytest.raises(ValueError, match="0 or more"):
-        initial_noise([0], SHAPE, seed=-1)
+    for bad in (-1, 1.5, 2**70, 2**64, "0", None):
+        for name, call in (("seed", lambda k: initial_noise([0], SHAPE, seed=k)),
+                           ("sample number", lambda k: initial_noise([k], SHAPE))):
+            with pytest.raises(ValueError, match=rf"^{name} must be a whole number from 0 to 2\^64 - 1, got {bad}$"):
+                call(bad)
+
+
+def test_whole_numbers_of_any_kind_are_the_same_seed():
+    z = initial_noise([3], (2,), seed=7)
+    assert all(torch.equal(z, initial_noise(index, (2,), seed))
+               for index, seed in ((torch.tensor([3]), torch.tensor(7)), (np.array([3], dtype=np.uint8), np.int64(7))))
+    assert initial_noise([0], (2,), seed=2**64 - 1).isfinite().all()
 
 
 def test_a_noise_path_is_the_same_for_everybody_who_walks_on_it():
