@@ -18,5 +18,10 @@ def side_by_side(function: Callable, items: Iterable, jobs: int = JOBS) -> list:
     """
     if jobs == 1:
         return [function(item) for item in items]
-    with ThreadPoolExecutor(jobs, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        return list(pool.map(function, items))
+    threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(jobs, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return list(pool.map(function, items))
+    finally:
+        # What the pool's threads set is what every thread that starts later would begin with.
+        torch.set_num_threads(threads)

@@ -1,6 +1,8 @@
 """Side by side: the same results in the same order, errors not lost."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 import torch
@@ -27,3 +29,20 @@ def test_they_really_run_at_the_same_time_and_the_caller_keeps_its_threads():
 def test_an_error_is_raised():
     with pytest.raises(ZeroDivisionError):
         side_by_side(lambda x: 1 / x, [1, 0, 2])
+
+
+def in_a_new_thread(function):
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function).result()
+
+
+@pytest.mark.parametrize("function", [abs, lambda x: 1 / 0], ids=["", "error"])
+def test_threads_that_start_later_begin_with_as_many_as_before(function):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        with suppress(ZeroDivisionError):
+            side_by_side(function, [1, 2])
+        assert torch.get_num_threads() == in_a_new_thread(torch.get_num_threads) == 3
+    finally:
+        torch.set_num_threads(before)
