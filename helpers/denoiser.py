@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 DenoiserLike = Callable[..., Tensor]              # D(x, sigma, label=None) -> x0_hat
 Sigma = float | Tensor
+Label = int | Sequence[int] | Tensor              # classes (B,), or one for all images
 
 
 class Denoiser(nn.Module):
@@ -31,7 +32,7 @@ class Denoiser(nn.Module):
     strict: bool = False
     classes: int | None = None
 
-    def forward(self, x: Tensor, sigma: Sigma, label: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, sigma: Sigma, label: Label | None = None) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} does not say how it denoises")
 
 
@@ -48,7 +49,7 @@ class Wrapper(Denoiser):
         self.strict = getattr(denoiser, "strict", False)
         self.classes = getattr(denoiser, "classes", None)
 
-    def forward(self, x: Tensor, sigma: Sigma, label: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, sigma: Sigma, label: Label | None = None) -> Tensor:
         return self.denoiser(x, sigma, label=label)
 
 
@@ -59,27 +60,33 @@ class Counted(Wrapper):
         super().__init__(denoiser)
         self.calls = 0
 
-    def forward(self, x: Tensor, sigma: Sigma, label: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, sigma: Sigma, label: Label | None = None) -> Tensor:
         self.calls += 1
         return self.denoiser(x, sigma, label=label)
 
 
 class Labeled(Wrapper):
-    """D(x, sigma, c) with the labels c (n,) fixed: an unconditional denoiser of n images that are sampled together."""
+    """D(x, sigma, c) with the labels c (n,) fixed: an unconditional denoiser of n images that are sampled together.
 
-    def __init__(self, denoiser: DenoiserLike, label: Tensor):
+    ValueError if the denoiser does not know one of them.
+    """
+
+    def __init__(self, denoiser: DenoiserLike, label: Label):
         super().__init__(denoiser)
-        self.label, self.sampling = label, self.sampling | {"batch": None}
+        label = torch.as_tensor(label)
+        check_label(self.classes, as_label(label, torch.empty(label.numel())))
+        self.register_buffer("label", label)
+        self.sampling = self.sampling | {"batch": None}
 
-    def forward(self, x: Tensor, sigma: Sigma, label: Tensor | None = None) -> Tensor:
-        return self.denoiser(x, sigma, label=self.label if label is None else label)
+    def forward(self, x: Tensor, sigma: Sigma, label: Label | None = None) -> Tensor:
+        return self.denoiser(x, sigma, label=as_label(resident(self, "label", x) if label is None else label, x))
 
 
 class NetworkDenoiser(Denoiser):
     """A trained network with the preconditioning of its objective (`models/objectives.py`).
 
     It computes in the network's own type and answers in that of x, so that noise of any floating type works. ValueError
-    for a label if the network was trained without any.
+    for a class that the network does not know; on a GPU, where looking would mean waiting, `sample` looks once.
     """
 
     FLOOR = 1e-6                          # stands for sigma = 0, where D(x, 0) = x: the network is asked for ln sigma
@@ -90,9 +97,10 @@ class NetworkDenoiser(Denoiser):
         self.sampling, self.strict = dict(objective.sampling), getattr(objective, "strict", False)
         self.classes = getattr(network, "classes", None)
 
-    def forward(self, x: Tensor, sigma: Sigma, label: Tensor | None = None) -> Tensor:
-        if label is not None and self.classes == 0:
-            raise ValueError("this denoiser was trained without classes: leave label out")
+    def forward(self, x: Tensor, sigma: Sigma, label: Label | None = None) -> Tensor:
+        label = known_label(label, x, self.classes)
+        if not len(x):
+            return x                      # pixel_unshuffle and others do not take what is empty
         weight = next((p for p in self.network.parameters() if p.is_floating_point()), x) \
             if isinstance(self.network, nn.Module) else x.float()
         inner = x.to(weight.dtype)
@@ -112,15 +120,76 @@ def broadcast_sigma(sigma: Sigma, x: Tensor) -> Tensor:
     return sigma.to(x.device, x.dtype).expand(len(x))
 
 
+def as_label(label: Label | None, x: Tensor) -> Tensor | None:
+    """The classes of images x (B, ...), (B,) int64 on x's device, from (B,) or from one for all. ValueError otherwise.
+
+    A number is filled in on the device: nothing is copied there.
+    """
+    if label is None:
+        return None
+    if isinstance(label, int):
+        return torch.full((len(x),), label, dtype=torch.long, device=x.device)
+    try:
+        label = torch.as_tensor(label)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"label must be whole numbers, one for each image or one for all, got {label!r}") from error
+    label = label if label.numel() else label.long()                    # an empty list would be floats
+    if label.is_floating_point() or label.is_complex() or label.dtype == torch.bool:
+        raise ValueError(f"label must be whole numbers, the classes of the images, got {label.dtype}")
+    if label.ndim > 1 or (label.ndim == 1 and len(label) != len(x)):
+        raise ValueError(f"label must have one entry for each of the {len(x)} images, or be one for all, got "
+                         f"{tuple(label.shape)}")
+    return label.to(x.device, torch.long).expand(len(x))
+
+
+def check_label(classes: int | None, label: Tensor | None) -> None:
+    """ValueError unless a denoiser of so many classes (None: nobody knows) takes these labels (B,). Waits for a GPU."""
+    if label is None or classes is None:
+        return
+    if classes == 0:
+        raise ValueError("this denoiser was trained without classes: leave label out")
+    values = label.tolist()
+    if values and not 0 <= min(values) <= max(values) < classes:
+        raise ValueError(f"this denoiser knows the classes 0 to {classes - 1}, got labels from {min(values)} to "
+                         f"{max(values)}")
+
+
+def known_label(label: Label | None, x: Tensor, classes: int | None) -> Tensor | None:
+    """`as_label`, checked as far as nobody has to wait: on the CPU in full."""
+    label = as_label(label, x)
+    if classes == 0 or (label is not None and label.is_cpu):
+        check_label(classes, label)
+    return label
+
+
+def resident(owner: object, name: str, x: Tensor) -> Tensor:
+    """The tensor owner.name on the device of x: copied there once, at the first call, and kept.
+
+    So a denoiser of tensors on the CPU can be asked about images on a GPU, and a sampling loop waits for one copy.
+    """
+    tensor = getattr(owner, name)
+    if tensor.device == x.device:
+        return tensor
+    kept = owner.__dict__.setdefault("_residents", {})
+    source, copy = kept.get((name, x.device), (None, None))
+    if source is not tensor:
+        copy = tensor.to(x.device)
+        kept[name, x.device] = tensor, copy
+    return copy
+
+
 @torch.no_grad()
 def denoising_error(denoiser: DenoiserLike, x0: Tensor, sigmas: Sequence[float], seed: int = 0, batch: int = 512,
-                    label: Tensor | None = None) -> Tensor:
+                    label: Label | None = None) -> Tensor:
     """Mean squared denoising error per pixel, E|D(x0 + sigma eps, sigma) - x0|^2 / d, for each sigma: (len(sigmas),).
 
-    x0 (n, C, H, W) in [-1, 1], label (n,) or None. The noise depends on the seed alone, so that two denoisers, and two
-    sets of equal size, see the same. On images that no model has seen it is the held-out error.
+    x0 (n, C, H, W) in [-1, 1], label (n,), one for all, or None. The noise depends on the seed alone, so that two
+    denoisers, and two sets of equal size, see the same. On images that no model has seen it is the held-out error.
+    ValueError without images.
     """
-    errors = []
+    if not len(x0):
+        raise ValueError("a denoising error is a mean over images: give at least one")
+    errors, label = [], as_label(label, x0)
     labels = [None] * len(x0.split(batch)) if label is None else label.split(batch)
     for sigma in sigmas:
         generator, total = torch.Generator().manual_seed(seed), 0.0

@@ -109,8 +109,8 @@ def test_errors_say_what_to_do():
         sample(bend, noise(), "ddim")
     with pytest.raises(ValueError, match="'ddpm' is stochastic: pass generator"):
         sample(bend, noise(), "ddpm")
-    with pytest.raises(ValueError, match="one entry for each of the 5 noises, got 2"):
-        sample(bend, noise(), label=torch.zeros(2))
+    with pytest.raises(ValueError, match=r"one entry for each of the 5 images, or be one for all, got \(2,\)"):
+        sample(bend, noise(), label=torch.zeros(2).long())
     with pytest.raises(TypeError):
         sample(bend, noise(), "heun", s_churn=1)
     with pytest.raises(ValueError, match="'rk45' is adaptive: count the calls of the denoiser"):
@@ -239,3 +239,28 @@ def test_a_denoiser_that_does_not_say_how_many_classes_it_knows_takes_any():
     assert len(seen) == 2 and all(torch.equal(got, label) for got in seen)
     silent = fitted(EDMObjective())                                   # neither does a network that is a plain function
     assert silent.classes is None and sample(silent, noise(), steps=2, label=label).shape == noise().shape
+
+
+@pytest.mark.parametrize(("z", "message"), [
+    (noise()[0], r"^z must be floats \(B, C, H, W\), got torch.float64 \(1, 2, 3\): one noise is z\[None\]$"),
+    (noise().long(), "^z must be floats"), (noise().flatten(1), "^z must be floats"),
+    (noise() * math.nan, "^z holds NaN or infinity$"), (torch.cat([noise(), noise() / 0]), "^z holds NaN or infinity$"),
+])
+def test_a_noise_that_is_none_is_an_error(z, message):
+    for run in (sample, lambda *args: next(trajectory(*args))):
+        with pytest.raises(ValueError, match=message):
+            run(bend, z)
+
+
+@pytest.mark.parametrize("batch", [0, -3, 2.5, "all"])
+def test_a_batch_is_a_number_of_images(batch):
+    with pytest.raises(ValueError, match=f"^batch must be at least 1, or None for all images at once, got {batch!r}$"):
+        sample(bend, noise(), batch=batch)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_no_noise_gives_no_image_and_asks_nobody(solver):
+    def never(x, sigma, label=None):
+        raise AssertionError("nobody is to be asked about no images")
+
+    assert sample(never, noise()[:0], solver, label=2, **randomness(solver)).shape == (0, 1, 2, 3)

@@ -29,7 +29,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from helpers.denoiser import DenoiserLike
+from helpers.denoiser import DenoiserLike, Label, as_label, check_label
+from helpers.samplers.checks import check_batch, check_fit, check_grid, check_noise
 from helpers.samplers.solvers import SOLVERS, Interval, Solver, Step
 
 
@@ -68,58 +69,25 @@ def _grid(steps: int, sigma_min: float, sigma_max: float, rho: float, sigmas: Se
     if sigmas is None:
         return karras_sigmas(steps, sigma_min, sigma_max, rho).tolist()
     grid = [float(sigma) for sigma in sigmas]
-    if len(grid) < 2 or grid[-1] != 0 or not grid[0] < math.inf or not all(s > t for s, t in pairwise(grid)):
-        raise ValueError(f"sigmas must be two or more noise levels that fall to a last one of 0, got {_shown(grid)}")
+    check_grid(grid)
     return grid
-
-
-def _shown(value: object) -> str:
-    """An argument in an error message: numbers short, and of many the first and the last two."""
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        shown = [_shown(v) for v in value]
-        return f"({', '.join(shown if len(shown) <= 6 else shown[:2] + ['...'] + shown[-2:])})"
-    return f"{value:.4g}" if isinstance(value, float) else repr(value)
-
-
-def _check_fit(denoiser: DenoiserLike, solver: str, grid: list[float]) -> None:
-    """ValueError if the denoiser was trained for one way of sampling, and another is asked for."""
-    if not getattr(denoiser, "strict", False):
-        return
-    asked = {"solver": solver, "steps": len(grid) - 1, "sigma_max": grid[0], "sigmas": tuple(grid)}
-    fits = {name: denoiser.sampling[name] for name in asked if name in denoiser.sampling}
-    other = {name: asked[name] for name, value in fits.items() if asked[name] != value}
-    if other:
-        fit, got = (", ".join(f"{name}={_shown(value)}" for name, value in some.items()) for some in (fits, other))
-        raise ValueError(f"this denoiser was trained for one way of sampling, {fit}: "
-                         f"use sample(denoiser, z, **denoiser.sampling), not {got}")
-
-
-def _check_label(denoiser: DenoiserLike, z: Tensor, label: Tensor | None) -> None:
-    """ValueError unless there is a class for each noise, and the denoiser, where it says so, knows them all."""
-    if label is None:
-        return
-    if len(label) != len(z):
-        raise ValueError(f"label must have one entry for each of the {len(z)} noises, got {len(label)}")
-    classes = getattr(denoiser, "classes", None)
-    if classes == 0:
-        raise ValueError("this denoiser was trained without classes: leave label out")
-    if classes and len(label) and not 0 <= label.min() <= label.max() < classes:
-        raise ValueError(f"this denoiser knows the classes 0 to {classes - 1}, got labels from {label.min()} to "
-                         f"{label.max()}")
 
 
 def _batched(denoiser: DenoiserLike, label: Tensor | None, batch: int | None) -> DenoiserLike:
     """The denoiser on `batch` images at a time; only its own memory grows with the batch."""
     def denoise(x: Tensor, sigma: float) -> Tensor:
-        size = batch or max(len(x), 1)
+        if not len(x):
+            return x
+        size = batch or len(x)
         labels = [None] * len(x.split(size)) if label is None else label.split(size)
-        return torch.cat([denoiser(part, sigma, label=c) for part, c in zip(x.split(size), labels, strict=True)])
+        parts = [denoiser(part, sigma, label=c) for part, c in zip(x.split(size), labels, strict=True)]
+        return torch.cat(parts).to(x.dtype)
     return denoise
 
 
 @torch.no_grad()
 def trajectory(denoiser: DenoiserLike, z: Tensor, solver: str = "heun", steps: int | None = None, sigma_min: float = 0.002,
-               sigma_max: float = 80.0, rho: float = 7.0, label: Tensor | None = None, batch: int | None = 256,
+               sigma_max: float = 80.0, rho: float = 7.0, label: Label | None = None, batch: int | None = 256,
                generator: torch.Generator | None = None, noises: Callable[[int], Tensor] | None = None,
                sigmas: Sequence[float] | None = None, **options: float) -> Iterator[Step]:
     """The path from sigma_max z to an image: steps + 1 items, from sigma_max to 0. See `sample` for the arguments.
@@ -129,10 +97,13 @@ def trajectory(denoiser: DenoiserLike, z: Tensor, solver: str = "heun", steps: i
     """
     found = _solver(solver)
     grid = _grid(found.steps if steps is None else steps, sigma_min, sigma_max, rho, sigmas)
-    _check_fit(denoiser, solver, grid)
+    check_fit(denoiser, solver, grid)
+    check_noise(z)
+    check_batch(batch)
     if found.stochastic and generator is None and noises is None:
         raise ValueError(f"solver {solver!r} is stochastic: pass generator=torch.Generator() or noises=...")
-    _check_label(denoiser, z, label)
+    label = as_label(label, z)
+    check_label(getattr(denoiser, "classes", None), label)
 
     def noise(i: int) -> Tensor:
         if noises is not None:
@@ -141,7 +112,7 @@ def trajectory(denoiser: DenoiserLike, z: Tensor, solver: str = "heun", steps: i
 
     denoise = _batched(denoiser, label, batch)
     x, previous = grid[0] * z, ()
-    # Step sizes are Python floats: but for rk45, nothing in the loop waits for the device.
+    # Step sizes are Python floats: but for rk45, nothing in the loop waits for a GPU.
     for i, (s, t) in enumerate(pairwise(grid)):
         x_next, d = found.advance(denoise, x, Interval(s, t, len(grid) - 1, previous, partial(noise, i)), **options)
         previous = (*previous, Step(s, x, d))[-2:]
@@ -151,7 +122,7 @@ def trajectory(denoiser: DenoiserLike, z: Tensor, solver: str = "heun", steps: i
 
 
 def sample(denoiser: DenoiserLike, z: Tensor, solver: str = "heun", steps: int | None = None, sigma_min: float = 0.002,
-           sigma_max: float = 80.0, rho: float = 7.0, label: Tensor | None = None, batch: int | None = 256,
+           sigma_max: float = 80.0, rho: float = 7.0, label: Label | None = None, batch: int | None = 256,
            generator: torch.Generator | None = None, noises: Callable[[int], Tensor] | None = None,
            sigmas: Sequence[float] | None = None, **options: float) -> Tensor:
     """Images x0 (B, C, H, W) from noise z (B, C, H, W) ~ N(0, I), on z's device and in its type; z is not modified.
@@ -160,16 +131,17 @@ def sample(denoiser: DenoiserLike, z: Tensor, solver: str = "heun", steps: int |
     solver      a key of SOLVERS; the defaults are EDM's for CIFAR-10 (Karras et al. 2022, Tab. 1)
     steps, sigma_min, sigma_max, rho   time steps, see `karras_sigmas`; sampling starts at sigma_max z. Steps are 18 unless
                 given, and 2 for rk45, whose own steps lie within the first: sigma_max, sigma_min, 0
-    label       (B,) class of each image, handed to the denoiser
+    label       (B,) class of each image, or one for all, handed to the denoiser as a tensor on z's device
     batch       images per denoiser call, None for all at once; the result depends on it by float rounding alone (rk45
                 bounds the error of all of z together: there an image depends on the others, within its tolerance)
-    generator   where a stochastic solver draws its noise, a step at a time for all images
+    generator   where a stochastic solver draws its noise, a step at a time for all images; on z's device nobody waits
     noises      instead: noises(i) -> (B, C, H, W), the noise of step i; the same for two models, the same random path
     sigmas      the noise levels themselves, falling, the last one 0; steps, sigma_min, sigma_max, rho then say nothing
     options     of the solver: s_churn, s_min, s_max, s_noise for churn; rtol, atol for rk45; curvature for dpmpp3m
 
-    ValueError for an unknown solver, bad time steps, a stochastic solver without randomness, or a denoiser that was trained
-    for one way of sampling (`strict`) and is asked for another. Gradients are off; a denoiser that needs them turns them
+    ValueError for an unknown solver, bad time steps, a stochastic solver without randomness, a z that is not finite, a
+    class that the denoiser does not know, or a denoiser that was trained for one way of sampling (`strict`) and is asked
+    for another: all of it is seen once, before the first step. Gradients are off; a denoiser that needs them turns them
     on with torch.enable_grad().
     """
     path = trajectory(denoiser, z, solver, steps, sigma_min, sigma_max, rho, label, batch, generator, noises, sigmas,

@@ -124,9 +124,10 @@ def rk45(denoise: DenoiserLike, x: Tensor, step: Interval, rtol: float = 1e-4, a
 
     A step is taken if the root mean square, over the whole batch, of error / (atol + rtol |x|) is at most 1. While |x| is
     about sigma, rtol decides, and an error there shrinks with x on its way to the image; at the end atol does, and 1e-4 is
-    a hundredth of one of 256 gray levels. Below 1e-6 the rounding of float32 counts: use float64 images.
+    a hundredth of one of 256 gray levels. Below 1e-6 the rounding of float32 counts: use float64 images. Of images in half
+    precision the steps are taken in float32.
     """
-    if step.t == 0:
+    if step.t == 0 or not len(x):
         return euler(denoise, x, step)
     answers = []
 
@@ -136,7 +137,9 @@ def rk45(denoise: DenoiserLike, x: Tensor, step: Interval, rtol: float = 1e-4, a
             answers.append(d)
         return y - d
 
-    return _dormand_prince(slope, x, math.log(step.s), math.log(step.t), rtol, atol), answers[0]
+    start = x.to(torch.promote_types(x.dtype, torch.float32))
+    x_t = _dormand_prince(slope, start, math.log(step.s), math.log(step.t), rtol, atol)
+    return x_t.to(x.dtype), answers[0].to(x.dtype)
 
 
 def _dormand_prince(slope: Callable[[Tensor, Tensor], Tensor], x: Tensor, start: float, end: float, rtol: float,
