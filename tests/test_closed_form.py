@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from helpers.closed_form import EmpiricalDenoiser, GaussianDenoiser, nearest_images
+from helpers.samplers import sample
 
 SIGMAS = [1e-3, 3e-3, 1e-2, 0.1, 0.5, 1.0, 3.0, 10.0, 80.0, 1e3]
 
@@ -254,8 +255,11 @@ def test_errors_say_what_is_wrong():
         (lambda: EmpiricalDenoiser(images, torch.zeros(3)), r"labels must be \(4,\)"),
         (lambda: EmpiricalDenoiser(images, chunk=0), "chunk must be at least 1"),
         (lambda: EmpiricalDenoiser(images)(x[:, :, :5], 1.0), r"x must be \(B, 1, 28, 28\), got \(2, 1, 5, 28\)"),
-        (lambda: EmpiricalDenoiser(images)(x, 1.0, torch.zeros(2)), "made without labels"),
-        (lambda: EmpiricalDenoiser(images, torch.zeros(4))(x, 1.0, torch.tensor([0, 7])), "no image has label 7"),
+        (lambda: EmpiricalDenoiser(images)(x, 1.0, torch.zeros(2).long()), "without classes: leave label out"),
+        (lambda: EmpiricalDenoiser(images, torch.arange(4))(x, 1.0, torch.tensor([0, 7])), "classes 0 to 3, got .* 0 to 7"),
+        (lambda: EmpiricalDenoiser(images, torch.zeros(4)), "labels must be whole numbers, 0 to k-1 .* got torch.float32"),
+        (lambda: EmpiricalDenoiser(images, torch.tensor([0, 1, 1, 3])), r"an image for each .* got \[0, 1, 3\]"),
+        (lambda: EmpiricalDenoiser(images)(x.long(), 1.0), "x must be floats, got torch.int64"),
         (lambda: nearest_images(x, images, k=5), "k must be from 1 to 4"),
         (lambda: GaussianDenoiser(torch.zeros(1, 2, 2), torch.eye(3)), "covariance"),
         (lambda: GaussianDenoiser.fit(images[:0]), "N >= 1"),
@@ -277,3 +281,88 @@ def test_the_gradient_of_the_empirical_denoiser_is_the_posterior_covariance(sigm
     centered = rows - (w @ rows)[:, None]                                                           # (3, 50, 784)
     expected = (w * (centered @ g.flatten(1).double()[:, :, None])[..., 0])[:, None] @ centered / sigma**2
     torch.testing.assert_close(found.flatten(1).double(), expected[:, 0], atol=1e-3, rtol=1e-3)
+
+
+def tiny():
+    """Nine images of four pixels, x between them, in float64, and their labels."""
+    generator = torch.Generator().manual_seed(0)
+    images, x = (torch.randn(n, 1, 2, 2, dtype=torch.float64, generator=generator) for n in (9, 3))
+    return EmpiricalDenoiser(images, torch.arange(9) % 3, chunk=4), x
+
+
+@pytest.mark.parametrize("sigma", [0.8, torch.tensor([0.5, 0.8, 2.0])], ids=["number", "one an image"])
+@pytest.mark.parametrize("label", [None, torch.tensor([2, 0, 1])], ids=["unlabeled", "labeled"])
+def test_torch_func_gives_the_gradient_of_autograd(sigma, label):
+    model, x = tiny()
+
+    def ask(x):
+        return model(x, sigma, label)
+
+    full = torch.autograd.functional.jacobian(ask, x)
+    g = torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(1))
+    pulled = torch.einsum("bchw,bchwnijk->nijk", g, full)
+    torch.testing.assert_close(torch.func.vjp(ask, x)[1](g)[0], pulled)
+    torch.testing.assert_close(torch.func.grad(lambda x: (g * ask(x)).sum())(x), pulled)
+    torch.testing.assert_close(torch.func.jvp(ask, (x,), (g,))[1], torch.einsum("bchwnijk,nijk->bchw", full, g))
+    for jacobian in (torch.func.jacrev, torch.func.jacfwd):
+        torch.testing.assert_close(jacobian(ask)(x), full)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_vmap_joins_the_batch(shared):
+    """Over x, over sigma, over both, over x that has several images; and over gradients of single ones."""
+    model, x = tiny()
+    sigmas = torch.tensor([0.5, 0.8, 2.0], dtype=x.dtype)
+    if shared:
+        found = torch.func.vmap(lambda s: model(x, s))(sigmas)
+        torch.testing.assert_close(found, torch.stack([model(x, s.item()) for s in sigmas]))
+        pairs = torch.stack([x[:2], x[1:]])
+        torch.testing.assert_close(torch.func.vmap(lambda u: model(u, sigmas[:2]))(pairs),
+                                   torch.stack([model(u, sigmas[:2]) for u in pairs]))
+    else:
+        one = torch.func.vmap(lambda u, s: model(u[None], s)[0])
+        torch.testing.assert_close(one(x, sigmas), model(x, sigmas))
+        single = torch.func.vmap(torch.func.grad(lambda u, s: model(u[None], s).square().sum()))
+        u = x.clone().requires_grad_()
+        torch.testing.assert_close(single(x, sigmas), torch.autograd.grad(model(u, sigmas).square().sum(), u)[0])
+
+
+def test_a_second_derivative_is_an_error():
+    model, x = tiny()
+    for second in (lambda: torch.func.hessian(lambda u: model(u, 1.0).square().sum())(x),
+                   lambda: torch.func.grad(lambda v: torch.func.grad(lambda u: model(u, 1.0).sum())(v).sum())(x)):
+        with pytest.raises(RuntimeError, match="^an empirical denoiser is differentiable once"):
+            second()
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_numbers_that_are_not_finite_are_an_error(bad):
+    images, x = to_float(picture_like(6, (1, 2, 2))), torch.zeros(2, 1, 2, 2)
+    broken, eye = images.clone(), torch.eye(4)
+    broken[4, 0, 1, 0] = bad
+    for call, name in (
+        (lambda: EmpiricalDenoiser(broken), "images"), (lambda: GaussianDenoiser.fit(broken), "images"),
+        (lambda: nearest_images(x, broken), "images"), (lambda: nearest_images(broken, images), "x"),
+        (lambda: GaussianDenoiser(broken[4], eye), "mean"), (lambda: GaussianDenoiser(images[0], bad * eye), "covariance"),
+    ):
+        with pytest.raises(ValueError, match=f"^{name} must be finite, got NaN or infinity$"):
+            call()
+
+
+def test_a_covariance_is_symmetric_and_not_negative():
+    mean, skew = torch.zeros(1, 2, 2), torch.eye(4)
+    skew[0, 1] = 0.5
+    for covariance, message in ((skew, "must be symmetric"), (-torch.eye(4), "semidefinite, got an eigenvalue of -1")):
+        with pytest.raises(ValueError, match=message):
+            GaussianDenoiser(mean, covariance)
+    assert GaussianDenoiser(mean, torch.zeros(4, 4))(mean[None] + 1, 1.0).abs().max() == 0
+
+
+def test_labels_say_the_classes_so_that_sampling_checks_them():
+    images, labels = picture_like(30, (1, 4, 4)), torch.arange(30) % 3
+    model, z = EmpiricalDenoiser(images, labels), torch.randn(4, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    assert model.classes == 3 and EmpiricalDenoiser(images).classes == 0
+    distance, index = nearest_images(sample(model, z, label=[2, 0, 1, 2]), images)
+    assert labels[index[:, 0]].tolist() == [2, 0, 1, 2] and distance[:, 0].max() < 0.01
+    with pytest.raises(ValueError, match="^this denoiser knows the classes 0 to 2, got labels from 3 to 3$"):
+        sample(model, z, label=3)

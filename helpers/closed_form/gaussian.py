@@ -9,8 +9,8 @@ Images x0 in [-1, 1] and x = x0 + sigma eps are (B, C, H, W); sigma is a number 
 import torch
 from torch import Tensor
 
-from helpers.closed_form.images import check_images, check_input, decode, variance
-from helpers.denoiser import Denoiser, Sigma
+from helpers.closed_form.images import check_finite, check_images, check_input, decode, variance
+from helpers.denoiser import Denoiser, Label, Sigma, resident
 
 
 class GaussianDenoiser(Denoiser):
@@ -19,16 +19,18 @@ class GaussianDenoiser(Denoiser):
     The Wiener filter: linear in x, and what trained denoisers resemble early on (Li et al. 2024; Wang & Vastola 2024).
     One eigendecomposition in float64; products in the type of x.
 
-    mean (C, H, W), covariance (D, D) symmetric, positive semidefinite up to rounding. Labels are ignored.
+    mean        (C, H, W), finite
+    covariance  (D, D), symmetric and positive semidefinite up to rounding
+
+    Labels are ignored. ValueError for any other mean or covariance.
     """
 
     def __init__(self, mean: Tensor, covariance: Tensor):
-        d = mean.numel()
-        if mean.ndim != 3 or covariance.shape != (d, d):
-            raise ValueError(f"mean must be (C, H, W) and covariance (CHW, CHW), got {tuple(mean.shape)} and "
-                             f"{tuple(covariance.shape)}")
         super().__init__()
+        _check_moments(mean, covariance)
         lam, basis = torch.linalg.eigh(covariance.double())                         # (D,), (D, D)
+        if lam[0] < -1e-4 * lam[-1].abs():
+            raise ValueError(f"covariance must be positive semidefinite, got an eigenvalue of {lam[0]:.3g}")
         for name, tensor in (("mean", mean.double()), ("lam", lam.clamp_min(0)), ("basis", basis)):
             self.register_buffer(name, tensor)
 
@@ -36,21 +38,22 @@ class GaussianDenoiser(Denoiser):
     def fit(cls, images: Tensor, chunk: int = 2048) -> "GaussianDenoiser":
         """From the mean and covariance (divided by N) of images (N, C, H, W), uint8 or floats in [-1, 1]."""
         parts, n = check_images(images).split(chunk), len(images)
-        mean = sum(decode(part, images).sum(0) for part in parts) / n              # (D,)
-        centered = (decode(part, images) - mean for part in parts)
+        mean = sum(decode(part).sum(0) for part in parts) / n                       # (D,)
+        centered = (decode(part) - mean for part in parts)
         covariance = sum(rows.T @ rows for rows in centered) / n                    # (D, D)
         return cls(mean.view(images.shape[1:]), covariance)
 
     def _filter(self, x: Tensor, gain: Tensor) -> Tensor:
-        """mu + U diag(gain) U^T (x - mu), gain (1 or B, D)."""
-        basis, mean = self.basis.to(x), self.mean.to(x)
-        coords = (x - mean).flatten(1) @ basis                                      # (B, D)
-        return mean + ((coords * gain.to(x)) @ basis.T).view_as(x)
+        """mu + U diag(gain) U^T (x - mu), gain (1 or B, D); in float32 where x has fewer digits."""
+        precise = x.to(torch.promote_types(x.dtype, torch.float32))
+        basis, mean = (resident(self, name, x).to(precise.dtype) for name in ("basis", "mean"))
+        coords = (precise - mean).flatten(1) @ basis                                # (B, D)
+        return (mean + ((coords * gain.to(precise.dtype)) @ basis.T).view_as(x)).to(x.dtype)
 
-    def forward(self, x: Tensor, sigma: Sigma, label: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, sigma: Sigma, label: Label | None = None) -> Tensor:
         """x (B, C, H, W) -> x0_hat (B, C, H, W) of the same type."""
         check_input(x, self.mean.shape)
-        lam = self.lam.to(x.device)
+        lam = resident(self, "lam", x)
         return self._filter(x, lam / (lam + variance(sigma, x)))
 
     def flow(self, z: Tensor, sigma_max: float, sigma_min: float = 0.0) -> Tensor:
@@ -59,5 +62,16 @@ class GaussianDenoiser(Denoiser):
         x(sigma) = mu + U diag(sqrt((lam + sigma^2) / (lam + sigma_max^2))) U^T (sigma_max z - mu).
         """
         check_input(z, self.mean.shape)
-        lam = self.lam.to(z.device)
+        lam = resident(self, "lam", z)
         return self._filter(sigma_max * z, ((lam + sigma_min**2) / (lam + sigma_max**2)).sqrt()[None])
+
+
+def _check_moments(mean: Tensor, covariance: Tensor) -> None:
+    d = mean.numel()
+    if mean.ndim != 3 or covariance.shape != (d, d):
+        raise ValueError(f"mean must be (C, H, W) and covariance (CHW, CHW), got {tuple(mean.shape)} and "
+                         f"{tuple(covariance.shape)}")
+    check_finite(mean, "mean")
+    check_finite(covariance, "covariance")
+    if (covariance - covariance.T).abs().max() > 1e-4 * covariance.abs().max():
+        raise ValueError("covariance must be symmetric")
