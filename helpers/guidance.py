@@ -23,7 +23,7 @@ DPS, as the paper runs it, is this denoiser under an ODE solver. Used in chapter
 import torch
 from torch import Tensor
 
-from helpers.denoiser import DenoiserLike, Sigma, Wrapper
+from helpers.denoiser import DenoiserLike, Label, Sigma, Wrapper, broadcast_sigma, resident
 from helpers.operators import Operator
 
 
@@ -42,18 +42,24 @@ class MeasurementGuidance(Wrapper):
         if y.shape[1:] != operator.measured:
             raise ValueError(f"a measurement by this operator is (n, {', '.join(map(str, operator.measured))}), "
                              f"got {tuple(y.shape)}")
+        if not y.isfinite().all():
+            raise ValueError("a measurement must be finite, got NaN or infinity")
         super().__init__(denoiser)
-        self.operator, self.y = operator, y
+        self.operator = operator
+        self.register_buffer("y", y)
         self.sampling = self.sampling | {"batch": None}
 
-    def error(self, x: Tensor, sigma: Sigma, label: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """x that gradients can flow to, D(x, sigma), and e = y - A D: call it under torch.enable_grad."""
+    def error(self, x: Tensor, sigma: Sigma, label: Label | None) -> tuple[Tensor, Tensor, Tensor]:
+        """x that gradients can flow to, D(x, sigma), and e = y - A D: call it under torch.enable_grad.
+
+        All have at least the digits of float32, so that gradients and squares of errors neither vanish nor overflow.
+        """
         if len(self.y) not in (1, len(x)):
             raise ValueError(f"{len(self.y)} measurements do not fit a batch of {len(x)} images: "
                              "sample with batch=None")
-        x = x.detach().requires_grad_()
+        x = x.detach().to(torch.promote_types(x.dtype, torch.float32)).requires_grad_()
         x0_hat = self.denoiser(x, sigma, label=label)
-        return x, x0_hat, self.y.to(x) - self.operator(x0_hat)
+        return x, x0_hat, resident(self, "y", x).to(x.dtype) - self.operator(x0_hat)
 
 
 class DPS(MeasurementGuidance):
@@ -70,17 +76,17 @@ class DPS(MeasurementGuidance):
             raise ValueError(f"the guidance strength must be positive, got {strength}")
         self.strength = strength
 
-    def gradient(self, x: Tensor, sigma: Sigma, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def gradient(self, x: Tensor, sigma: Sigma, label: Label | None = None) -> tuple[Tensor, Tensor]:
         """D(x, sigma) and grad_x |y - A D(x, sigma)|, both (B, C, H, W)."""
         with torch.enable_grad():
             x, x0_hat, e = self.error(x, sigma, label)
             norm = e.flatten(1).square().sum(1).clamp_min(1e-12).sqrt().sum()
             return x0_hat.detach(), torch.autograd.grad(norm, x)[0]
 
-    def forward(self, x: Tensor, sigma: Sigma, label: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, sigma: Sigma, label: Label | None = None) -> Tensor:
         x0_hat, gradient = self.gradient(x, sigma, label)
-        scale = 1 + torch.as_tensor(sigma, dtype=x.dtype, device=x.device).reshape(-1, 1, 1, 1) ** 2
-        return x0_hat - self.strength * scale * gradient
+        scale = 1 + broadcast_sigma(sigma, x0_hat).view(-1, 1, 1, 1) ** 2
+        return (x0_hat - self.strength * scale * gradient).to(x.dtype)
 
 
 class Borrowed(DPS):
@@ -93,7 +99,7 @@ class Borrowed(DPS):
         super().__init__(denoiser, lender.operator, lender.y, lender.strength)
         self.lender = lender
 
-    def gradient(self, x: Tensor, sigma: Sigma, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def gradient(self, x: Tensor, sigma: Sigma, label: Label | None = None) -> tuple[Tensor, Tensor]:
         return self.denoiser(x, sigma, label=label).detach(), self.lender.gradient(x, sigma, label)[1]
 
 
@@ -111,17 +117,18 @@ class MomentMatching(MeasurementGuidance):
             raise ValueError(f"need noise > 0 and iterations >= 1, got {noise} and {iterations}")
         self.noise, self.iterations = noise, iterations
 
-    def forward(self, x: Tensor, sigma: Sigma, label: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, sigma: Sigma, label: Label | None = None) -> Tensor:
+        dtype = x.dtype
         with torch.enable_grad():
             x, x0_hat, e = self.error(x, sigma, label)
-            variance = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).reshape(-1, 1, 1, 1) ** 2
+            variance = broadcast_sigma(sigma, x0_hat).view(-1, 1, 1, 1) ** 2
 
             def pull(v: Tensor) -> Tensor:
                 """sigma^2 J^T A^T v: from a measurement to an image."""
                 return -variance * torch.autograd.grad(e, x, v, retain_graph=True)[0]
 
             v = conjugate_gradients(lambda v: self.noise**2 * v + self.operator(pull(v)), e.detach(), self.iterations)
-            return (x0_hat + pull(v)).detach()
+            return (x0_hat + pull(v)).detach().to(dtype)
 
 
 class ClassifierFreeGuidance(Wrapper):
@@ -138,7 +145,7 @@ class ClassifierFreeGuidance(Wrapper):
             raise ValueError(f"guidance strength must be at least 0 (1: conditional, 0: unconditional), got {strength}")
         self.strength = strength
 
-    def forward(self, x: Tensor, sigma: Sigma, label: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, sigma: Sigma, label: Label | None = None) -> Tensor:
         free = self.denoiser(x, sigma)
         return free if label is None else torch.lerp(free, self.denoiser(x, sigma, label=label), self.strength)
 

@@ -17,6 +17,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from helpers.denoiser import resident
+
 Time = float | Tensor
 
 
@@ -202,14 +204,14 @@ class DDPM(Kernel):
     def sigma(self, t: Time) -> Tensor:
         """sigma = sqrt(1/s^2 - 1), from the table of the chain."""
         t = _tensor(t)
-        table = self.log_sigmas.to(t.device)
+        table = resident(self, "log_sigmas", t)
         low = (t.double() - 1).floor().clamp(0, len(table) - 2).long()
         return torch.lerp(table[low], table[low + 1], t.double() - 1 - low).exp().to(t.dtype)
 
     def t(self, sigma: Time) -> Tensor:
         """The inverse, linear in ln sigma between two whole t; outside the chain it goes on in a straight line."""
         sigma = _tensor(sigma)
-        table, log = self.log_sigmas.to(sigma.device), sigma.double().log()
+        table, log = resident(self, "log_sigmas", sigma), sigma.double().log()
         high = torch.searchsorted(table, log.contiguous()).clamp(1, len(table) - 1)
         return (high + (log - table[high - 1]) / (table[high] - table[high - 1])).to(sigma.dtype)
 

@@ -19,10 +19,12 @@ Images x are (B, C, H, W) in [-1, 1], measurements y are (B, *m); any floating t
 import math
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from helpers.denoiser import resident
+from helpers.noise import random_bits
 
 Shape = tuple[int, int, int]
 
@@ -95,11 +97,11 @@ class Mask(Operator):
         super().__init__(shape, self.index.shape, name)
 
     def _apply(self, x: Tensor) -> Tensor:
-        return x.flatten(1).index_select(1, self.index.to(x.device))
+        return x.flatten(1).index_select(1, resident(self, "index", x))
 
     def _transpose(self, y: Tensor) -> Tensor:
         pixels = y.new_zeros(len(y), self.observed.numel())
-        return pixels.index_copy(1, self.index.to(y.device), y).view(len(y), *self.shape)
+        return pixels.index_copy(1, resident(self, "index", y), y).view(len(y), *self.shape)
 
     _invert = _transpose
 
@@ -119,11 +121,11 @@ def random_mask(shape: Shape, share: float, seed: int) -> Mask:
 
     A larger share of the same seed hides the same pixels and more.
     """
-    if not 0 <= share <= 1 or seed < 0:
-        raise ValueError(f"need a share from 0 to 1 and a seed of 0 or more, got {share} and {seed}")
+    if not 0 <= share <= 1:
+        raise ValueError(f"need a share from 0 to 1, got {share}")
     _, h, w = _image_shape(shape)
     # noise.py has the keys (seed, sample); what is hidden must not go with the noise of a sample.
-    raw = np.random.Philox(key=np.array([seed, 2**64 - 1], dtype=np.uint64)).random_raw(h * w)
+    raw = random_bits(seed, 2**64 - 1, h * w)
     mask = torch.ones(h * w, dtype=torch.bool)
     mask[torch.from_numpy(raw.argsort(kind="stable")[:round(share * h * w)])] = False
     return Mask(mask.view(h, w), "random", shape)
@@ -172,20 +174,21 @@ class Blur(Operator):
         self.gain = torch.fft.rfft2(padded)                                         # k_hat, (H, W // 2 + 1)
         self.inverse_gain = torch.where(self.gain.abs() < cutoff, 0, 1 / self.gain)
 
-    def _filter(self, x: Tensor, gain: Tensor) -> Tensor:
+    def _filter(self, x: Tensor, name: str, conjugate: bool = False) -> Tensor:
         """F^-1 (gain F x); in float32 where x has fewer digits, because there is no transform for those."""
         precise = x.to(torch.promote_types(x.dtype, torch.float32))
-        gain = gain.to(precise.dtype.to_complex()).to(x.device)
+        gain = resident(self, name, x).to(precise.dtype.to_complex())
+        gain = gain.conj() if conjugate else gain
         return torch.fft.irfft2(gain * torch.fft.rfft2(precise), s=self.shape[1:]).to(x.dtype)
 
     def _apply(self, x: Tensor) -> Tensor:
-        return self._filter(x, self.gain)
+        return self._filter(x, "gain")
 
     def _transpose(self, y: Tensor) -> Tensor:
-        return self._filter(y, self.gain.conj())
+        return self._filter(y, "gain", conjugate=True)
 
     def _invert(self, y: Tensor) -> Tensor:
-        return self._filter(y, self.inverse_gain)
+        return self._filter(y, "inverse_gain")
 
 
 def gaussian_blur(shape: Shape, std: float) -> Blur:

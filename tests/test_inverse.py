@@ -224,6 +224,7 @@ def test_errors_say_what_is_wrong_in_one_line():
         (lambda: DPS(NETWORK, POOL, randn(3, 1, 4, 4)), r"a measure.* by this .* \(n, 1, 2, 2\), got \(3, 1, 4, 4\)"),
         (lambda: DPS(NETWORK, MASK, randn(9)), r"a measurement by this operator is \(n, 9\), got \(9,\)"),
         (lambda: sample(DPS(NETWORK, POOL, Y[[0] * 300]), randn(300, *SHAPE)), "300 .* 256 .* with batch=None"),
+        (lambda: DPS(NETWORK, POOL, Y / 0), "a measurement must be finite, got NaN or infinity"),
         (lambda: DPS(NETWORK, POOL, Y, 0.0), "the guidance strength must be positive, got 0.0"),
         (lambda: MomentMatching(NETWORK, POOL, Y, 0.0), "need noise > 0 and iterations >= 1, got 0.0 and 3"),
         (lambda: MomentMatching(NETWORK, POOL, Y, 0.1, 0), "need noise > 0 and iterations >= 1, got 0.1 and 0"),

@@ -18,7 +18,7 @@ import torch
 from scipy.linalg import orthogonal_procrustes
 from torch import Tensor
 
-from helpers.denoiser import DenoiserLike, Sigma, Wrapper
+from helpers.denoiser import DenoiserLike, Label, Sigma, Wrapper, resident
 
 Images = Callable[[Tensor], Tensor]                 # G: latents (B, k) -> images (B, C, H, W)
 
@@ -141,9 +141,10 @@ class Rotated(Wrapper):
         self.latent = latent
         self.register_buffer("q", q)
 
-    def forward(self, x: Tensor, sigma: Sigma, label: Tensor | None = None) -> Tensor:
-        u, rest = x.flatten(1).split([self.latent, x[0].numel() - self.latent], dim=1)
-        return self.denoiser(torch.cat([u @ self.q.to(x).T, rest], dim=1).view_as(x), sigma, label=label)
+    def forward(self, x: Tensor, sigma: Sigma, label: Label | None = None) -> Tensor:
+        u, rest = x.flatten(1).split([self.latent, x.shape[1:].numel() - self.latent], dim=1)
+        v = u @ resident(self, "q", x).to(x.dtype).T
+        return self.denoiser(torch.cat([v, rest], dim=1).view_as(x), sigma, label=label)
 
 
 def generator_of(denoiser: DenoiserLike) -> Images:
@@ -153,7 +154,7 @@ def generator_of(denoiser: DenoiserLike) -> Images:
     """
     if isinstance(denoiser, Rotated):
         inner = generator_of(denoiser.denoiser)
-        return lambda u: inner(u @ denoiser.q.to(u).T)
+        return lambda u: inner(u @ resident(denoiser, "q", u).to(u.dtype).T)
     network = getattr(denoiser, "network", None)
     if not hasattr(network, "generator"):
         raise ValueError(f"{type(denoiser).__name__} has no latent: only a GAN or a VAE can be turned")
