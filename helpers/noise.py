@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+LAST = 2**64 - 1
+
 
 def random_bits(seed: int, index: int, count: int) -> np.ndarray:
     """`count` random uint64 that depend on (seed, index) alone: Philox's raw output, which numpy promises never to change.
@@ -24,13 +26,14 @@ def random_bits(seed: int, index: int, count: int) -> np.ndarray:
     return np.random.Philox(key=np.array(key, dtype=np.uint64)).random_raw(count)
 
 
-def _whole(value: int, name: str) -> int:
+def _whole(value: int, name: str, last: int = LAST) -> int:
     try:
         whole = operator.index(value)
     except TypeError:
         whole = -1
-    if not 0 <= whole < 2**64:
-        raise ValueError(f"{name} must be a whole number from 0 to 2^64 - 1, got {value}")
+    if not 0 <= whole <= last:
+        shown = {LAST: "2^64 - 1", 2**53: "2^53"}.get(last, last)
+        raise ValueError(f"{name} must be a whole number from 0 to {shown}, got {value}")
     return whole
 
 
@@ -66,14 +69,13 @@ def noise_path(number: int, shape: tuple[int, ...]) -> Callable[[int], Tensor]:
     """The fresh noise of a stochastic solver, for `sample(noises=...)`: step i -> N(0, I) of `shape` (B, C, H, W), float32.
 
     It depends on (number, i) and the shape alone: two models with one number walk on one path, with two numbers on paths
-    of their own. ValueError for a negative number, or a step beyond 999, whose noise is the next path's.
+    of their own. ValueError for a number that is not whole, negative or above 2^53, where torch's seeds end, or for a
+    step beyond 999, whose noise is the next path's.
     """
-    if number < 0:
-        raise ValueError(f"a noise path has a number of 0 or more, not {number}")
+    number = _whole(number, "the number of a noise path", 2**53)
 
     def noise(i: int) -> Tensor:
-        if not 0 <= i < 1000:
-            raise ValueError(f"a noise path has steps 0 to 999, not {i}")
+        i = _whole(i, "the step of a noise path", 999)
         return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(1000 * number + i))
 
     return noise

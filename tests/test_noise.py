@@ -75,7 +75,10 @@ def test_a_noise_path_is_pinned():
 
 
 def test_noise_paths_do_not_run_into_each_other():
-    with pytest.raises(ValueError, match="0 to 999"):
-        noise_path(1, SHAPE)(1000)
-    with pytest.raises(ValueError, match="0 or more"):
-        noise_path(-1, SHAPE)
+    for step in (1000, -1, 1.5):
+        with pytest.raises(ValueError, match=f"^the step of a noise path must be a whole number from 0 to 999, got {step}$"):
+            noise_path(1, SHAPE)(step)
+    for number in (-1, 1.001, 2**70):
+        with pytest.raises(ValueError, match=rf"^the number of a noise path .* from 0 to 2\^53, got {number}$"):
+            noise_path(number, SHAPE)
+    assert noise_path(2**53, (2,))(999).isfinite().all()
