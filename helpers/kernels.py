@@ -78,7 +78,7 @@ class _LinearBeta(Kernel):
 
 
 @dataclass(frozen=True)
-class VP(_LinearBeta):
+class VPKernel(_LinearBeta):
     """Variance preserving: dx = -beta/2 x dt + sqrt(beta) dw, the continuous limit of DDPM.
 
     s = exp(-B/2) and s^2 sigma^2 = 1 - exp(-B), so sigma = sqrt(exp(B) - 1) and s = 1/sqrt(1 + sigma^2).
@@ -97,7 +97,7 @@ class VP(_LinearBeta):
 
 
 @dataclass(frozen=True)
-class SubVP(_LinearBeta):
+class SubVPKernel(_LinearBeta):
     """Sub-variance preserving: dx = -beta/2 x dt + sqrt(beta (1 - exp(-2 B))) dw.
 
     s = exp(-B/2) as in VP, but s^2 sigma^2 = (1 - exp(-B))^2, so sigma = exp(B/2) - exp(-B/2) = 2 sinh(B/2).
@@ -116,7 +116,7 @@ class SubVP(_LinearBeta):
 
 
 @dataclass(frozen=True)
-class VE(Kernel):
+class VEKernel(Kernel):
     """Variance exploding: dx = dw, so s = 1 and sigma = sqrt(t), with sigma up to 100.
 
     Time is the variance, as in Karras et al. 2022, Tab. 1; Song et al. 2021 let sigma grow geometrically in t, which
@@ -136,7 +136,7 @@ class VE(Kernel):
 
 
 @dataclass(frozen=True)
-class EDM(Kernel):
+class EDMKernel(Kernel):
     """Time is the noise level: dx = sqrt(2 t) dw, so s = 1 and sigma = t, up to 80. Karras et al. 2022, Tab. 1."""
 
     name: ClassVar[str] = "edm"
@@ -152,7 +152,7 @@ class EDM(Kernel):
 
 
 @dataclass(frozen=True)
-class Flow(Kernel):
+class FlowKernel(Kernel):
     """The straight path of flow matching: x_t = (1 - t) x0 + t eps, so s = 1 - t and sigma = t / (1 - t).
 
     Its SDE has f = -1/(1 - t) and g^2 = 2 t / (1 - t). Lipman et al. 2023 and Liu et al. 2023, with time running from
@@ -179,7 +179,7 @@ class Flow(Kernel):
 
 
 @dataclass(frozen=True)
-class DDPM(Kernel):
+class DDPMKernel(Kernel):
     """The discrete chain of Ho et al. 2020, Sec. 4: t = 1 ... 1000, beta_t linear from 1e-4 to 0.02.
 
     s_t^2 = prod_{i <= t} (1 - beta_i) and s = 1/sqrt(1 + sigma^2) as in VP, whose discretization it is. Between two
@@ -216,7 +216,8 @@ class DDPM(Kernel):
         return (high + (log - table[high - 1]) / (table[high] - table[high - 1])).to(sigma.dtype)
 
 
-KERNELS: dict[str, Kernel] = {k.name: k for k in (VP(), SubVP(), VE(), EDM(), Flow(), DDPM())}
+KERNELS: dict[str, Kernel] = {
+    k.name: k for k in (VPKernel(), SubVPKernel(), VEKernel(), EDMKernel(), FlowKernel(), DDPMKernel())}
 
 
 def kernel(name: str) -> Kernel:

@@ -105,7 +105,7 @@ def ddpm_sigmas(scheduler, steps):
 
 @pytest.mark.parametrize(("solver", "scheduler", "randomness"), [
     ("euler", DDIMScheduler, {}),
-    ("ddpm", DDPMScheduler, {"generator": 2}),
+    ("ancestral", DDPMScheduler, {"generator": 2}),
 ])
 def test_ddim_and_ddpm(denoiser, solver, scheduler, randomness):
     """Both draw the noise of a step from the generator as it comes, so that one seed gives one random path."""

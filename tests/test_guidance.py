@@ -1,4 +1,4 @@
-"""inverse.py: a Gaussian prior, whose posterior is known; azula, an independent implementation; errors."""
+"""guidance.py: a Gaussian prior, whose posterior is known; azula, an independent implementation; errors."""
 
 from functools import cache
 from types import SimpleNamespace

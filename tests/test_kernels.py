@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.kernels import DDPM, KERNELS, kernel
+from helpers.kernels import KERNELS, DDPMKernel, kernel
 
 
 def beta(t):
@@ -114,7 +114,7 @@ def test_between_two_whole_times_the_logarithm_of_sigma_is_linear():
 def test_vp_is_the_limit_of_the_chain():
     """At t/1000, VP's sigma is within 5 % of the chain's, and within 1 % from t = 50 to 500; a finer chain is nearer."""
     def off(n, name="vp"):
-        chain, t = DDPM(t_max=float(n), beta_first=0.1 / n, beta_last=20 / n), torch.linspace(0, 1, 21).double()[1:]
+        chain, t = DDPMKernel(t_max=float(n), beta_first=0.1 / n, beta_last=20 / n), torch.linspace(0, 1, 21).double()[1:]
         return (kernel(name).sigma(t) / chain.sigma(n * t) - 1).abs().max().item()
 
     apart = (kernel("vp").sigma(WHOLE / 1000) / kernel("ddpm").sigma(WHOLE) - 1).abs()

@@ -105,10 +105,10 @@ def test_no_grad_does_not_leak_and_can_be_overridden():
 
 
 def test_errors_say_what_to_do():
-    with pytest.raises(ValueError, match="unknown solver 'ddim'; known: euler, heun, .*, rk45, ddpm, churn"):
+    with pytest.raises(ValueError, match="unknown solver 'ddim'; known: euler, heun, .*, rk45, ancestral, churn"):
         sample(bend, noise(), "ddim")
-    with pytest.raises(ValueError, match="'ddpm' is stochastic: pass generator"):
-        sample(bend, noise(), "ddpm")
+    with pytest.raises(ValueError, match="'ancestral' is stochastic: pass generator"):
+        sample(bend, noise(), "ancestral")
     with pytest.raises(ValueError, match=r"one entry for each of the 5 images, or be one for all, got \(2,\)"):
         sample(bend, noise(), label=torch.zeros(2).long())
     with pytest.raises(TypeError):

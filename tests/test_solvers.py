@@ -215,7 +215,7 @@ def test_euler_is_ddim():
     torch.testing.assert_close(result, torch.from_numpy(y), rtol=1e-10, atol=1e-12)
 
 
-def test_ddpm_is_ancestral_sampling():
+def test_ancestral_sampling_is_ddpms():
     """Ho et al. 2020, Eq. 7, in their coordinates: posterior mean and variance from a_t and a_(t-1)."""
     z, draws = noise(), [noise(seed=100 + i).numpy() for i in range(12)]
     sigmas = karras_sigmas(12, 0.01, 20).numpy()
@@ -226,7 +226,7 @@ def test_ddpm_is_ancestral_sampling():
         x0 = bend_numpy(y / math.sqrt(now), sigmas[i])
         mean = (math.sqrt(then) * (1 - alpha) * x0 + math.sqrt(alpha) * (1 - then) * y) / (1 - now)
         y = mean + math.sqrt((1 - then) / (1 - now) * (1 - alpha)) * draws[i]
-    result = sample(bend, z, "ddpm", 12, sigma_min=0.01, sigma_max=20, noises=lambda i: torch.from_numpy(draws[i]))
+    result = sample(bend, z, "ancestral", 12, sigma_min=0.01, sigma_max=20, noises=lambda i: torch.from_numpy(draws[i]))
     torch.testing.assert_close(result, torch.from_numpy(y), rtol=1e-9, atol=1e-9)
 
 
@@ -243,7 +243,7 @@ def run_on_a_gaussian(solver, **options):
     return x
 
 
-def ddpm_variance(steps):
+def ancestral_variance(steps):
     """The variance that ancestral sampling of N(mean, VARIANCE) ends with, from its linear recursion."""
     sigmas = karras_sigmas(steps).tolist()
     variance = sigmas[0] ** 2
@@ -254,11 +254,11 @@ def ddpm_variance(steps):
     return variance
 
 
-def test_ddpm_law_on_a_gaussian():
-    x = run_on_a_gaussian("ddpm")
+def test_ancestral_law_on_a_gaussian():
+    x = run_on_a_gaussian("ancestral")
     assert x.mean() == pytest.approx(MEAN, abs=0.01)
-    assert x.var() == pytest.approx(ddpm_variance(60), rel=0.02)
-    biases = [VARIANCE - ddpm_variance(steps) for steps in (500, 1000, 2000)]
+    assert x.var() == pytest.approx(ancestral_variance(60), rel=0.02)
+    biases = [VARIANCE - ancestral_variance(steps) for steps in (500, 1000, 2000)]
     assert [biases[0] / biases[1], biases[1] / biases[2]] == pytest.approx([2, 2], abs=0.05)
 
 

@@ -13,7 +13,7 @@ map is what reproducibility compares between models. For one step from s to t < 
     dpmpp2m    d extrapolated from this step and the last         second order; Lu et al. 2022b, DPM-Solver++(2M)
     dpmpp3m    d extrapolated from this step and the last two     second order (third: curvature=2); 2022b, (3M)
     rk45       steps as short as an error bound asks for          fifth order, adaptive; Dormand & Prince 1980
-    ddpm       x' ~ q(x_t | x_s, x0 = d)                          stochastic; Ho et al. 2020, Eq. 6-7
+    ancestral  x' ~ q(x_t | x_s, x0 = d)                          stochastic; Ho et al. 2020, Eq. 6-7
     churn      fresh noise first, then heun                       stochastic; Karras et al. 2022, Alg. 2
 
 and each ends with an Euler step to 0, which returns d. Their rules are in `solvers.py`. A denoiser is any callable

@@ -156,7 +156,7 @@ def _dormand_prince(slope: Callable[[Tensor, Tensor], Tensor], x: Tensor, start:
                          "that does not return finite numbers") from error
 
 
-def ddpm(denoise: DenoiserLike, x: Tensor, step: Interval) -> tuple[Tensor, Tensor]:
+def ancestral(denoise: DenoiserLike, x: Tensor, step: Interval) -> tuple[Tensor, Tensor]:
     """x' ~ q(x_t | x_s, x0 = d). Ho et al. 2020, Eq. 6-7."""
     s, t = step.s, step.t
     d = denoise(x, s)
@@ -184,6 +184,6 @@ SOLVERS: dict[str, Solver] = {
     "dpmpp2m": Solver(dpmpp2m),
     "dpmpp3m": Solver(dpmpp3m),
     "rk45": Solver(rk45, evaluations=None, steps=2),
-    "ddpm": Solver(ddpm, stochastic=True),
+    "ancestral": Solver(ancestral, stochastic=True),
     "churn": Solver(churn, evaluations=2, stochastic=True),
 }
