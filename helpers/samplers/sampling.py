@@ -90,10 +90,27 @@ def trajectory(denoiser: DenoiserLike, z: Tensor, solver: str = "heun", steps: i
                sigma_max: float = 80.0, rho: float = 7.0, label: Label | None = None, batch: int | None = 256,
                generator: torch.Generator | None = None, noises: Callable[[int], Tensor] | None = None,
                sigmas: Sequence[float] | None = None, **options: float) -> Iterator[Step]:
-    """The path from sigma_max z to an image: steps + 1 items, from sigma_max to 0. See `sample` for the arguments.
+    """The path from sigma_max z to an image: steps + 1 items, from sigma_max to 0; z (B, C, H, W) is not modified.
+
+    denoiser    D(x, sigma, label=None) -> x0_hat; sigma arrives as a Python float
+    solver      a key of SOLVERS; the defaults are EDM's for CIFAR-10 (Karras et al. 2022, Tab. 1)
+    steps, sigma_min, sigma_max, rho   time steps, see `karras_sigmas`; sampling starts at sigma_max z. Steps are 18 unless
+                given, and 2 for rk45, whose own steps lie within the first: sigma_max, sigma_min, 0
+    label       (B,) class of each image, or one for all, handed to the denoiser as a tensor on z's device
+    batch       images per denoiser call, None for all at once; the result depends on it by float rounding alone (rk45
+                bounds the error of all of z together: there an image depends on the others, within its tolerance)
+    generator   where a stochastic solver draws its noise, a step at a time for all images; on z's device nobody waits
+    noises      instead: noises(i) -> (B, C, H, W), the noise of step i; the same for two models, the same random path
+    sigmas      the noise levels themselves, falling, the last one 0; steps, sigma_min, sigma_max, rho then say nothing
+    options     of the solver: s_churn, s_min, s_max, s_noise for churn; rtol, atol for rk45; curvature for dpmpp3m
 
     Item i has x at sigma_i and the answer of the step that leaves from there (churn: at its raised noise level); the
     last has sigma = 0 and both equal to the image.
+
+    ValueError for an unknown solver, bad time steps, a stochastic solver without randomness, a z that is not finite, a
+    class that the denoiser does not know, or a denoiser that was trained for one way of sampling (`strict`) and is asked
+    for another: all of it is seen once, before the first step. Gradients are off; a denoiser that needs them turns them
+    on with torch.enable_grad().
     """
     found = _solver(solver)
     grid = _grid(found.steps if steps is None else steps, sigma_min, sigma_max, rho, sigmas)
@@ -121,29 +138,10 @@ def trajectory(denoiser: DenoiserLike, z: Tensor, solver: str = "heun", steps: i
     yield Step(0.0, x, x)
 
 
-def sample(denoiser: DenoiserLike, z: Tensor, solver: str = "heun", steps: int | None = None, sigma_min: float = 0.002,
-           sigma_max: float = 80.0, rho: float = 7.0, label: Label | None = None, batch: int | None = 256,
-           generator: torch.Generator | None = None, noises: Callable[[int], Tensor] | None = None,
-           sigmas: Sequence[float] | None = None, **options: float) -> Tensor:
-    """Images x0 (B, C, H, W) from noise z (B, C, H, W) ~ N(0, I), on z's device and in its type; z is not modified.
+def sample(denoiser: DenoiserLike, z: Tensor, solver: str = "heun", steps: int | None = None, **arguments) -> Tensor:
+    """Images x0 (B, C, H, W) from noise z (B, C, H, W) ~ N(0, I), on z's device and in its type: where `trajectory` ends.
 
-    denoiser    D(x, sigma, label=None) -> x0_hat; sigma arrives as a Python float
-    solver      a key of SOLVERS; the defaults are EDM's for CIFAR-10 (Karras et al. 2022, Tab. 1)
-    steps, sigma_min, sigma_max, rho   time steps, see `karras_sigmas`; sampling starts at sigma_max z. Steps are 18 unless
-                given, and 2 for rk45, whose own steps lie within the first: sigma_max, sigma_min, 0
-    label       (B,) class of each image, or one for all, handed to the denoiser as a tensor on z's device
-    batch       images per denoiser call, None for all at once; the result depends on it by float rounding alone (rk45
-                bounds the error of all of z together: there an image depends on the others, within its tolerance)
-    generator   where a stochastic solver draws its noise, a step at a time for all images; on z's device nobody waits
-    noises      instead: noises(i) -> (B, C, H, W), the noise of step i; the same for two models, the same random path
-    sigmas      the noise levels themselves, falling, the last one 0; steps, sigma_min, sigma_max, rho then say nothing
-    options     of the solver: s_churn, s_min, s_max, s_noise for churn; rtol, atol for rk45; curvature for dpmpp3m
-
-    ValueError for an unknown solver, bad time steps, a stochastic solver without randomness, a z that is not finite, a
-    class that the denoiser does not know, or a denoiser that was trained for one way of sampling (`strict`) and is asked
-    for another: all of it is seen once, before the first step. Gradients are off; a denoiser that needs them turns them
-    on with torch.enable_grad().
+    sample(denoiser, z, solver="heun", steps=18, sigma_min=0.002, sigma_max=80.0, rho=7, label=None, batch=256): the
+    arguments and errors are those of `trajectory`. Of the path only the last point is kept.
     """
-    path = trajectory(denoiser, z, solver, steps, sigma_min, sigma_max, rho, label, batch, generator, noises, sigmas,
-                      **options)
-    return deque(path, maxlen=1).pop().x
+    return deque(trajectory(denoiser, z, solver, steps, **arguments), maxlen=1).pop().x
