@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from helpers.closed_form import EmpiricalDenoiser, GaussianDenoiser
-from helpers.denoiser import Counted, Denoiser, Labeled, NetworkDenoiser, Wrapper, denoising_error
+from helpers.denoiser import Counted, Denoiser, Labeled, NetworkDenoiser, Wrapper, denoising_error, resident
 from helpers.guidance import DPS, Borrowed, ClassifierFreeGuidance, MomentMatching
 from helpers.measure.alignment import Rotated
 from helpers.models.fewstep import Consistency, Distillation
@@ -184,6 +184,15 @@ def test_denoisers_move(make):
     denoiser, x = make().to("meta"), torch.randn(3, *SHAPE, device="meta")
     assert all(t.device.type == "meta" for t in (*denoiser.buffers(), *denoiser.parameters()))
     assert denoiser(x, 1.0).device.type == "meta" and denoiser(x, 1.0).shape == x.shape
+
+
+def test_what_is_left_on_the_cpu_is_copied_once_and_again_if_it_changes():
+    model, x = gaussian(), torch.randn(1, *SHAPE, device="meta")
+    first = resident(model, "basis", x)
+    assert first.device.type == "meta" and resident(model, "basis", x) is first
+    assert resident(model, "basis", torch.zeros(1)) is model.basis
+    model.basis = torch.zeros(64, 3, dtype=torch.float64)
+    assert resident(model, "basis", x).shape == (64, 3)
 
 
 def test_labels_of_an_empirical_denoiser_move_with_it():

@@ -219,6 +219,14 @@ def test_sampling_hands_the_label_on_keeps_the_type_and_leaves_no_gradient(guide
     assert not any(x.requires_grad for x in (single, guided(z, 1.0), z)) and network.first.grad is None
 
 
+@GUIDED
+def test_more_measurements_than_fit_a_batch_are_sampled_together(guide):
+    y, z = randn(300, 1, 2, 2, seed=8), randn(300, *SHAPE)
+    guided, alone = guide(NETWORK, y), guide(NETWORK, y[299:])
+    images = sample(guided, z, "euler", 2, **guided.sampling)
+    torch.testing.assert_close(images[299:], sample(alone, z[299:], "euler", 2, **alone.sampling))
+
+
 def test_errors_say_what_is_wrong_in_one_line():
     for call, message in (
         (lambda: DPS(NETWORK, POOL, randn(3, 1, 4, 4)), r"a measure.* by this .* \(n, 1, 2, 2\), got \(3, 1, 4, 4\)"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers import noise
 from helpers.noise import initial_noise, noise_path, standard_normal
 
 SHAPE = (1, 28, 28)
@@ -32,6 +33,13 @@ def test_equals_the_transform_computed_by_hand():
     radius = math.sqrt(-2 * math.log(u))
     assert standard_normal(2, 9, 2).tolist() == pytest.approx([radius * math.cos(2 * math.pi * v),
                                                                radius * math.sin(2 * math.pi * v)], rel=1e-12)
+
+
+def test_bits_of_zero_are_a_number_too(monkeypatch):
+    """ln u is taken of u = 2^-54 at least, and of 1 - 2^-54 at most."""
+    for bits, radius in ((0, math.sqrt(108 * math.log(2))), (2**64 - 1, 0.0)):
+        monkeypatch.setattr(noise, "random_bits", lambda seed, index, count, b=bits: np.full(count, b, dtype=np.uint64))
+        assert np.hypot(*standard_normal(0, 0, 2)) == pytest.approx(radius, abs=1e-7)
 
 
 def test_moments_and_independence():

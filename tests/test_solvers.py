@@ -177,6 +177,7 @@ def test_rk45_at_its_defaults():
     denoise, seen = counted(model)
     torch.testing.assert_close(sample(denoise, z, "rk45"), model.flow(z, 80.0), rtol=0, atol=1e-3)
     assert 18 < len(seen) < 120
+    assert torch.equal(sample(model, z, "rk45"), sample(model, z, "rk45", rtol=1e-4, atol=1e-4))
     steps = [step.sigma for step in trajectory(model, z, "rk45", 4)]
     assert steps == karras_sigmas(4).tolist()
 
@@ -192,6 +193,18 @@ def test_churn_equals_edm_algorithm_2():
     gammas = np.where((sigmas[:-1] >= 0.1) & (sigmas[:-1] <= 30), min(5 / 18, math.sqrt(2) - 1), 0)
     expected = edm_algorithm_2(z.numpy(), sigmas, True, gammas, [n.numpy() for n in draws], 1.01)
     result = sample(bend, z, "churn", noises=lambda i: draws[i], s_churn=5, s_min=0.1, s_max=30, s_noise=1.01)
+    torch.testing.assert_close(result, torch.from_numpy(expected), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("sigmas", [[80, 51, 50, 20, 3, 0.4, 0.05, 0.049, 0.01, 0], karras_sigmas(120).tolist()], ids=len)
+def test_churn_at_its_defaults_is_that_of_imagenet(sigmas):
+    """S_churn 40, S_noise 1.003, noise levels 0.05 to 50, ends included; gamma is at most sqrt(2) - 1 (Tab. 5, Alg. 2)."""
+    z, sigmas = noise(), np.array(sigmas)
+    draws = [noise(seed=100 + i) for i in range(len(sigmas) - 1)]
+    gamma = min(40 / len(draws), math.sqrt(2) - 1)
+    gammas = np.where((sigmas[:-1] >= 0.05) & (sigmas[:-1] <= 50), gamma, 0)
+    expected = edm_algorithm_2(z.numpy(), sigmas, True, gammas, [n.numpy() for n in draws], 1.003)
+    result = sample(bend, z, "churn", noises=lambda i: draws[i], sigmas=sigmas.tolist())
     torch.testing.assert_close(result, torch.from_numpy(expected), rtol=1e-10, atol=1e-12)
 
 
