@@ -55,6 +55,11 @@ def test_measurement_noise_must_be_positive():
         gaussian_posterior(prior(), box(SHAPE, 2), torch.ones(1, 12), 0.0)
 
 
+def test_a_measurement_must_be_finite():
+    with pytest.raises(ValueError, match="^a measurement must be finite, got NaN or infinity$"):
+        gaussian_posterior(prior(), box(SHAPE, 2), torch.full((1, 12), torch.nan), 0.1)
+
+
 def test_errors_of_samples_are_their_bias_and_their_spread_on_the_pixels_asked_for():
     operator, gaussian = box(SHAPE, 2), prior()
     posterior = gaussian_posterior(gaussian, operator, torch.ones(1, 12), NOISE)

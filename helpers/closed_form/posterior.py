@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from helpers.closed_form.gaussian import GaussianDenoiser
+from helpers.closed_form.images import check_finite
 from helpers.operators import Operator
 
 
@@ -44,9 +45,10 @@ class GaussianPosterior:
 
 
 def gaussian_posterior(prior: GaussianDenoiser, operator: Operator, y: Tensor, noise: float) -> GaussianPosterior:
-    """The posterior of a Gaussian prior for measurements y (n, *m) with noise sigma_y > 0. ValueError for other noise."""
+    """The posterior of a Gaussian prior for measurements y (n, *m), finite, with noise sigma_y > 0; ValueError otherwise."""
     if not noise > 0:
         raise ValueError(f"the measurement noise must be positive, got {noise}")
+    check_finite(y, "a measurement")
     basis, mean = prior.basis.cpu(), prior.mean.cpu()
     covariance = (basis * prior.lam.cpu()) @ basis.T                                                # C, (D, D)
     seen = operator(covariance.view(-1, *operator.shape)).flatten(1)                                # C A^T, (D, m)
