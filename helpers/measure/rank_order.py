@@ -15,7 +15,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from helpers.measure.scores import Score
+from helpers.measure.bootstrap import Score, percentile_interval, resampled_counts
 
 
 def rank_correlation(first: Tensor, second: Tensor) -> float:
@@ -47,11 +47,11 @@ def rank_agreement(theirs: Tensor, hits: Tensor, generator: torch.Generator, dra
     ValueError for other shapes.
     """
     _check(theirs, hits)
-    reference, hits = _pairs(theirs), hits.double()
-    index = torch.randint(hits.shape[1], (draws, hits.shape[1]), generator=generator)
-    drawn = torch.tensor([rank_correlation(reference, hits[:, i].mean(1)) for i in index], dtype=torch.double)
+    reference, hits, n = _pairs(theirs), hits.double(), hits.shape[1]
+    rates = (resampled_counts(n, draws, generator).to(hits) @ hits.T) / n                           # (draws, m)
+    drawn = torch.tensor([rank_correlation(reference, rate) for rate in rates], dtype=torch.double)
     value = rank_correlation(reference, hits.mean(1))
-    low, high = drawn.quantile(drawn.new_tensor([0.025, 0.975])).tolist()
+    low, high = percentile_interval(drawn)
     return Score(value, min(low, value), max(high, value), len(hits))
 
 
