@@ -9,6 +9,7 @@ import torch
 
 from helpers.closed_form import GaussianDenoiser
 from helpers.measure.comparison import Comparison, across, mean_over_noises, mean_over_pairs, within
+from helpers.measure.descriptor import describe
 from helpers.measure.scores import THRESHOLD, gl_score, wilson
 from helpers.samplers import sample
 
@@ -236,6 +237,49 @@ def test_with_classes_every_noise_is_drawn_under_each_and_counted_class_by_class
     assert comparison.rp("b", "c").value == pytest.approx(comparison.share("b", "c").mean().item())
     with pytest.raises(ValueError, match="4 noises and 3 classes"):
         comparison.put("d", torch.zeros(4, 2, *SHAPE))
+
+
+def test_all_classes_of_a_noise_start_from_that_noise():
+    seen, z = [], noise(3)
+
+    def remembering(x, sigma, label=None):
+        seen.append(x / sigma)
+        return of_class(x, sigma, label)
+
+    Comparison(z, classes=4, solver="euler", steps=1, sigma_max=10.0, batch=5).draw(remembering)
+    torch.testing.assert_close(torch.cat(seen).unflatten(0, (3, 4)), z[:, None].expand(3, 4, *SHAPE))
+
+
+def test_a_denoiser_that_knows_fewer_classes_is_an_error():
+    def three(x, sigma, label=None):
+        return of_class(x, sigma, label)
+
+    three.classes = 3
+    assert Comparison(noise(2), classes=3, steps=2).draw(three).shape == (2, 3, *SHAPE)
+    with pytest.raises(ValueError, match="knows the classes 0 to 2, got labels from 0 to 3"):
+        Comparison(noise(2), classes=4, steps=2).draw(three)
+
+
+def test_the_descriptor_of_noise_i_under_class_c_is_that_of_its_image():
+    comparison, images = Comparison(noise(3), classes=4), noise(12).clamp(-1, 1).unflatten(0, (3, 4))
+    comparison.put("a", images)
+    for i, c in product(range(3), range(4)):
+        torch.testing.assert_close(comparison.features["a"][i, c], describe(images[i, c][None])[0])
+
+
+def test_a_similarity_of_the_threshold_is_not_above_it():
+    comparison = comparison_of({"a": torch.eye(3).expand(4, 3, 3)}, 4)     # every noise: another direction for each class
+    comparison.classes, comparison.threshold = 3, 1.0
+    assert not comparison.same("a", "a").any()
+    comparison.threshold = 0.0
+    assert comparison.same("a", "a", noise=1).all() and not comparison.same("a", "a", label=1).any()
+
+
+def test_thresholds_and_classes_that_make_no_sense_are_an_error():
+    with pytest.raises(ValueError, match=r"in \[-1, 1\], got 15"):
+        Comparison(noise(2), threshold=15, classes=3)
+    with pytest.raises(ValueError, match="classes is 1 or more, or None for images without labels, got 0"):
+        Comparison(noise(2), classes=0)
 
 
 def test_baseline_ceiling_and_slow_systems():

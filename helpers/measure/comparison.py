@@ -42,11 +42,15 @@ class Comparison:
     classes      k: every noise is drawn under each of k classes, and images are (n, k, C, H, W), descriptors (n, k, d);
                  None: without labels, images (n, C, H, W), descriptors (n, d)
     sampling     arguments of `sample`, unless a denoiser's own `sampling`, or those given to `add`, say otherwise
+
+    ValueError for a threshold outside [-1, 1], or classes that are not 1 or more.
     """
 
     def __init__(self, z: Tensor, descriptor: nn.Module | None = None, threshold: float = THRESHOLD,
                  classes: int | None = None, **sampling):
         check_threshold(threshold)
+        if classes is not None and classes < 1:
+            raise ValueError(f"classes is 1 or more, or None for images without labels, got {classes}")
         self.z, self.descriptor, self.threshold, self.classes = z, descriptor, threshold, classes
         self.sampling = sampling
         self.images: dict[Name, Tensor] = {}
