@@ -3,16 +3,7 @@
 import pytest
 import torch
 
-from helpers.measure.by_class import (
-    best_other,
-    between,
-    between_unrelated,
-    describe_every,
-    every_class,
-    of_class,
-    same_class,
-)
-from helpers.measure.descriptor import Descriptor, describe
+from helpers.measure.by_class import best_other, between, between_unrelated, of_class
 
 SHAPES = [(2, 3), (3, 3), (4, 3), (7, 3), (2, 10)]             # (noises, classes): fewer noises than classes, too
 
@@ -27,36 +18,7 @@ def units(*shape, seed=0):
     return f / f.norm(dim=-1, keepdim=True)
 
 
-def noise(n, channels=1):
-    return torch.randn(n, channels, 4, 4, generator=gen())
-
-
-def constant(x, sigma, label=None):
-    """A denoiser whose image says which class it was asked for."""
-    return label.to(x).view(-1, 1, 1, 1).expand_as(x)
-
-
-@pytest.mark.parametrize("shift", [{}, {"noise": 1}, {"label": 2}, {"noise": 3, "label": 1},
-                                   {"noise": -1, "label": -1}])
-@pytest.mark.parametrize("n, k", [(5, 3), (2, 4)])
-def test_same_class_compares_each_noise_and_class_with_the_shifted_one(n, k, shift):
-    f1, f2, (i_shift, c_shift) = units(n, k), units(n, k, seed=1), (shift.get("noise", 0), shift.get("label", 0))
-    found = same_class(f1, f2, 0.1, **shift)
-    expected = [[bool(f1[i, c] @ f2[(i + i_shift) % n, (c + c_shift) % k] > 0.1) for c in range(k)] for i in range(n)]
-    assert found.tolist() == expected and found.any() and not found.all()
-
-
-def test_same_class_is_strict_and_its_mean_over_identical_models_is_one():
-    f = torch.eye(3).expand(4, 3, 3)                           # every noise: another direction for each class
-    assert same_class(f, f, 0.999).all() and not same_class(f, f, 1.0).any()
-    assert same_class(f, f, 0.5, noise=1).all() and not same_class(f, f, 0.0, label=1).any()
-
-
 def test_descriptors_that_do_not_pair_are_an_error():
-    with pytest.raises(ValueError, match=r"of one shape, got \(4, 3, 5\), \(4, 2, 5\)"):
-        same_class(units(4, 3), units(4, 2), 0.5)
-    with pytest.raises(ValueError, match=r"\(noises, classes, d\) of one shape, got \(4, 5\), \(4, 5\)"):
-        same_class(units(4), units(4), 0.5)
     with pytest.raises(ValueError, match="needs two noises or more"):
         between_unrelated(units(1), units(1, 3))
     for free, bound in ((units(1), units(4, 3)), (units(4), units(1, 3)), (units(4), units(4)), (units(4, 3), units(4, 3))):
@@ -64,14 +26,12 @@ def test_descriptors_that_do_not_pair_are_an_error():
             between(free, bound)                               # one would be taken for all
 
 
-def test_descriptors_and_thresholds_that_make_no_similarity_are_an_error():
+def test_descriptors_that_make_no_similarity_are_an_error():
     f, long = units(4, 3), 2 * units(4, 3)
-    for call in (lambda: same_class(f, long, 0.5), lambda: between(units(4), long), lambda: between(2 * units(4), f),
+    for call in (lambda: between(units(4), long), lambda: between(2 * units(4), f),
                  lambda: between_unrelated(units(4), long)):
         with pytest.raises(ValueError, match="lengths from .* to 2:"):
             call()
-    with pytest.raises(ValueError, match=r"in \[-1, 1\], got 15"):
-        same_class(f, f, 15)
 
 
 def test_labels_that_are_no_class_are_an_error():
@@ -117,43 +77,3 @@ def test_of_class_and_best_other_part_a_row_into_its_class_and_the_rest():
     torch.testing.assert_close(best_other(values, label), torch.tensor([0.3, 0.4, -0.1]))
     both = torch.maximum(of_class(values, label), best_other(values, label))
     assert torch.equal(both, values.amax(1)) and torch.equal(values, kept)
-
-
-def test_every_class_puts_noise_i_under_class_c_at_i_c():
-    images = every_class(constant, noise(3, channels=2), 4, steps=2)
-    assert images.shape == (3, 4, 2, 4, 4)
-    assert torch.equal(images, torch.arange(4.0).view(1, 4, 1, 1, 1).expand(3, 4, 2, 4, 4))
-
-
-def test_all_classes_of_a_noise_start_from_that_noise():
-    seen, z = [], noise(3)
-
-    def remembering(x, sigma, label=None):
-        seen.append(x / sigma)
-        return constant(x, sigma, label)
-
-    every_class(remembering, z, 4, solver="euler", steps=1, sigma_max=10.0, batch=5)
-    torch.testing.assert_close(torch.cat(seen).unflatten(0, (3, 4)), z[:, None].expand(3, 4, 1, 4, 4))
-
-
-def test_settings_reach_the_sampler_and_classes_the_denoiser_s_limit():
-    with pytest.raises(ValueError, match="unknown solver 'ddim'"):
-        every_class(constant, noise(2), 4, solver="ddim")
-
-    def three(x, sigma, label=None):
-        return constant(x, sigma, label)
-
-    three.classes = 3
-    assert every_class(three, noise(2), 3, steps=2).shape == (2, 3, 1, 4, 4)
-    with pytest.raises(ValueError, match="knows the classes 0 to 2, got labels from 0 to 3"):
-        every_class(three, noise(2), 4, steps=2)
-
-
-def test_descriptors_of_every_image_keep_its_place():
-    torch.manual_seed(0)
-    descriptor, images = Descriptor(width=8, dim=6).eval(), torch.rand(3, 4, 1, 28, 28, generator=gen()) * 2 - 1
-    with torch.no_grad():
-        found = describe_every(images, descriptor)
-        assert found.shape == (3, 4, 6)
-        for i in range(3):
-            torch.testing.assert_close(found[i], describe(images[i], descriptor))

@@ -1,46 +1,20 @@
 """One noise under every class: what a conditional model makes of it, and what an unconditional one does.
 
 With k classes a conditional model has k images for a noise, x^c = x(z, c), and so k descriptors, (n, k, d). Two conditional
-models are compared class by class; an unconditional image x, which belongs to no class by decree, is compared with all k,
+models are compared class by class, by a `Comparison`; an unconditional image x, which belongs to no class by decree, is
+compared with all k,
 
-    between, best     P( max_c M(x, x^c) > t )
-    between, matched  P( M(x, x^c) > t ) for the class c that a classifier sees in x
+    best     P( max_c M(x, x^c) > t )
+    matched  P( M(x, x^c) > t ) for the class c that a classifier sees in x
 
 The best of k tries succeeds more often than one, also by chance. Its honest null is the best of k *unrelated* images of the
 same model, one of each class, from k other noises. Used in chapter 3.
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from helpers.denoiser import DenoiserLike
-from helpers.measure.descriptor import describe
-from helpers.measure.scores import check_threshold, check_unit
-from helpers.samplers import sample
-
-
-def every_class(denoiser: DenoiserLike, z: Tensor, classes: int, **sampling) -> Tensor:
-    """The images of noises z (n, C, H, W) under all classes: (n, k, C, H, W) on the CPU."""
-    label = torch.arange(classes, device=z.device).repeat(len(z))
-    return sample(denoiser, z.repeat_interleave(classes, 0), label=label, **sampling).unflatten(0, (-1, classes)).cpu()
-
-
-def describe_every(images: Tensor, descriptor: nn.Module | None = None) -> Tensor:
-    """Descriptors of images (n, k, C, H, W): (n, k, d)."""
-    return describe(images.flatten(0, 1), descriptor).unflatten(0, images.shape[:2])
-
-
-def same_class(f1: Tensor, f2: Tensor, threshold: float, noise: int = 0, label: int = 0) -> Tensor:
-    """Whether noise i under class c by one model is noise i + `noise` under class c + `label` by the other: (n, k) bool.
-
-    Unit descriptors (n, k, d); both shifts are cyclic. With shifts of 0 its mean is RP; with another noise, or another
-    class, a null. ValueError for other shapes or lengths, and for a threshold outside [-1, 1].
-    """
-    if f1.shape != f2.shape or f1.ndim != 3:
-        raise ValueError(f"need descriptors (noises, classes, d) of one shape, got {tuple(f1.shape)}, {tuple(f2.shape)}")
-    check_unit(f1, f2)
-    check_threshold(threshold)
-    return (f1 * f2.roll((-noise, -label), (0, 1))).sum(2) > threshold
+from helpers.measure.scores import check_unit
 
 
 def between(free: Tensor, bound: Tensor) -> Tensor:
