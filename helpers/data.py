@@ -14,6 +14,7 @@ import gzip
 import hashlib
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,7 @@ def _read_idx(path: Path) -> Tensor:
     return torch.from_numpy(np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape).copy())
 
 
+@cache                                  # unpacking takes longer than training a tiny model; nobody writes into it
 def _fashion_mnist(part: str, folder: Path = paths.FASHION_MNIST) -> Dataset:
     prefix = "train" if part == "train" else "t10k"
     images = _read_idx(folder / f"{prefix}-images-idx3-ubyte.gz")[:, None]

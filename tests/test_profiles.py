@@ -35,7 +35,7 @@ def test_a_file_says_what_differs(tmp_path):
 @pytest.mark.parametrize("text, words", [
     ("samples = ", "no TOML file"),
     ('base = "huge"', "base is one of laptop, smoke, paper, not 'huge'"),
-    ("sample = 3", "mine.toml: no field sample; there are classifier"),
+    ("sample = 3", "mine.toml: no field sample; there are align_steps, classifier"),
     ('samples = "many"', "samples: a int is needed, got 'many'"),
     ("[recipe]\nrounds = 3", "recipe: no field rounds"),
     ("recipe = 3", "recipe: a Recipe is needed"),

@@ -74,6 +74,7 @@ class Profile:
     held_out      test images used for controls and calibration
     few           sizes N of the smaller training sets of chapter 3
     grid          points a side of a plane through three noises
+    align_steps   steps of the descent that turns one latent space into another
     recipe        how the U-Nets are trained; `options` and `objective_options` are their network's and objective's
     zoo           where the trained weights are
     descriptor    None for the shipped one, or the path of SSCD's TorchScript file
@@ -95,6 +96,7 @@ class Profile:
     held_out: int = 10_000
     few: tuple[int, ...] = (2**8, 2**12)
     grid: int = 17
+    align_steps: int = 160
     dataset: str = "fashion-mnist"
     options: tuple[tuple[str, object], ...] = ()
     objective_options: tuple[tuple[str, float], ...] = (("p_mean", -0.4), ("p_std", 1.2))

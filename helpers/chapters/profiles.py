@@ -34,6 +34,7 @@ LAPTOP = Profile(
 
 SMOKE = Profile(
     name="smoke", sizes=(4, 16, 64), widths=(4, 8), half=16, samples=48, solver_steps=4, held_out=32, few=(16,), grid=5,
+    align_steps=8,
     options=(("multipliers", (1, 2)),), recipe=Recipe(steps=8, batch=8, warmup=2, muon=0.02),
     classifier=Recipe(steps=4, batch=8, warmup=2),
     systems=Systems(
