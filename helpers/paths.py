@@ -7,7 +7,6 @@ other file spells a relative path.
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-BOOK = ROOT / "book"
 NOTEBOOKS = ROOT / "notebooks"
 DATA = ROOT / "data"
 FASHION_MNIST = DATA / "fashion-mnist"

@@ -11,9 +11,10 @@ from pathlib import Path
 import yaml
 from packaging.requirements import Requirement
 
-from helpers.paths import BOOK, NOTEBOOKS, ROOT
+from helpers.paths import NOTEBOOKS, ROOT
 from helpers.report import readme, record
 
+BOOK = ROOT / "book"
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
 PAGES = [*sorted(BOOK.glob("*.md")), *sorted(NOTEBOOKS.glob("[0-9][0-9]-*.md"))]
 ROLE = re.compile(r"\{measured\}`([^`]+)`")

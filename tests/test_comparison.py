@@ -143,7 +143,7 @@ def shares(*rates, n=60, seed=0):
     return [torch.rand(n, generator=g) < rate for rate in rates]
 
 
-def test_a_lineup_s_mean_is_that_of_its_hits():
+def test_a_comparison_s_mean_is_that_of_its_hits():
     n = 40
     comparison = comparison_of({name: directions(agree) for name, agree in zip("abcd", shares(0.9, 0.6, 0.3, 0.5, n=n))}, n)
     pairs, other = within("abc"), across("ab", "d")
