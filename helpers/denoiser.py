@@ -65,23 +65,6 @@ class Counted(Wrapper):
         return self.denoiser(x, sigma, label=label)
 
 
-class Labeled(Wrapper):
-    """D(x, sigma, c) with the labels c (n,) fixed: an unconditional denoiser of n images that are sampled together.
-
-    ValueError if the denoiser does not know one of them.
-    """
-
-    def __init__(self, denoiser: DenoiserLike, label: Label):
-        super().__init__(denoiser)
-        label = torch.as_tensor(label)
-        check_label(self.classes, as_label(label, torch.empty(label.numel())))
-        self.register_buffer("label", label)
-        self.sampling = self.sampling | {"batch": None}
-
-    def forward(self, x: Tensor, sigma: Sigma, label: Label | None = None) -> Tensor:
-        return self.denoiser(x, sigma, label=as_label(resident(self, "label", x) if label is None else label, x))
-
-
 class NetworkDenoiser(Denoiser):
     """A trained network with the preconditioning of its objective (`models/objectives.py`).
 

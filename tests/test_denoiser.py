@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from helpers.closed_form import EmpiricalDenoiser, GaussianDenoiser
-from helpers.denoiser import Counted, Denoiser, Labeled, NetworkDenoiser, Wrapper, denoising_error, resident
+from helpers.denoiser import Counted, Denoiser, NetworkDenoiser, Wrapper, denoising_error, resident
 from helpers.guidance import DPS, Borrowed, ClassifierFreeGuidance, MomentMatching
 from helpers.measure.alignment import Rotated
 from helpers.models.fewstep import Consistency, Distillation
@@ -53,7 +53,7 @@ WRAPPERS = {
     "wrapper": Wrapper, "counted": Counted, "cfg": lambda d: ClassifierFreeGuidance(d, 2.0),
     "dps": lambda d: DPS(d, POOL, Y), "moments": lambda d: MomentMatching(d, POOL, Y, 0.2),
     "borrowed": lambda d: Borrowed(d, DPS(network(classes=10), POOL, Y)), "rotated": lambda d: Rotated(d, torch.eye(4), 4),
-    "labeled": lambda d: Labeled(d, torch.zeros(3, dtype=torch.long)), "twice": lambda d: Counted(DPS(d, POOL, Y)),
+    "twice": lambda d: Counted(DPS(d, POOL, Y)),
 }
 WRAPPED = pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
 
@@ -99,10 +99,6 @@ def test_a_label_for_whoever_has_no_classes_is_an_error():
     for wrong in (3, [0, 5]):
         with pytest.raises(ValueError, match="^this denoiser knows the classes 0 to 2, got"):
             network(classes=3)(x, 1.0, wrong)            # 3 is this network's own "no label"
-        with pytest.raises(ValueError, match="^this denoiser knows the classes 0 to 2, got"):
-            Labeled(network(classes=3), wrong)
-    with pytest.raises(ValueError, match="without classes"):
-        Labeled(network(), [0, 0])
 
 
 @pytest.mark.parametrize("wrap", [lambda d: d, Counted, lambda d: ClassifierFreeGuidance(d, 2.0)],
@@ -115,7 +111,6 @@ def test_labels_are_a_tensor_a_list_or_one_number_for_all(wrap, make):
     for ask in (lambda c: denoiser(z, 1.0, label=c), lambda c: sample(denoiser, z, "euler", 3, label=c)):
         assert all(torch.equal(ask(c), ask(two)) for c in (2, torch.tensor(2), [2, 2, 2], two.int()))
         assert torch.equal(ask((2, 0, 1)), ask(mixed)) and not torch.equal(ask(mixed), ask(two))
-    assert torch.equal(Labeled(denoiser, [2, 0, 1])(z, 1.0), denoiser(z, 1.0, label=mixed))
     for wrong, message in ((2.5, "whole numbers"), (torch.zeros(3), "whole numbers, .* got torch.float32"), ("cat", "whole"),
                            ([0, 1], r"each of the 3 images, or be one for all, got \(2,\)"), ([[0, 1, 2]], r"got \(1, 3\)"),
                            ([0, None, 1], "whole"), (torch.ones(3) > 0, "got torch.bool")):
@@ -198,7 +193,6 @@ def test_what_is_left_on_the_cpu_is_copied_once_and_again_if_it_changes():
 def test_labels_of_an_empirical_denoiser_move_with_it():
     denoiser, x = empirical(torch.arange(12) % 3).to("meta"), torch.randn(3, *SHAPE, device="meta")
     assert denoiser.labels.device.type == "meta" and denoiser(x, 1.0, label=2).shape == x.shape
-    assert Labeled(denoiser, [0, 1, 2]).to("meta")(x, 1.0).shape == x.shape
 
 
 @EVERY

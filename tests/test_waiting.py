@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from helpers.closed_form import EmpiricalDenoiser, GaussianDenoiser
-from helpers.denoiser import Counted, Labeled, NetworkDenoiser
+from helpers.denoiser import Counted, NetworkDenoiser
 from helpers.guidance import DPS, Borrowed, ClassifierFreeGuidance, MomentMatching
 from helpers.measure.alignment import Rotated
 from helpers.models.unet import UNet
@@ -63,7 +63,6 @@ CASES = {
     "moments": lambda: measured(net(), "sr2", MomentMatching, 0.1),
     "cfg": lambda: ClassifierFreeGuidance(net(classes=3), 2.0),
     "rotated": lambda: Rotated(Counted(net()), torch.eye(4), 4),
-    "labeled": lambda: Labeled(net(classes=3), [0, 1, 2]),
 }
 LABELED = {
     "network": lambda: net(classes=3), "cfg": lambda: ClassifierFreeGuidance(net(classes=3), 2.0),
