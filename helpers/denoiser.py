@@ -81,7 +81,17 @@ class NetworkDenoiser(Denoiser):
         self.classes = getattr(network, "classes", None)
 
     def forward(self, x: Tensor, sigma: Sigma, label: Label | None = None) -> Tensor:
+        return self._answer(x, sigma, known_label(label, x, self.classes))
+
+    def free_and_told(self, x: Tensor, sigma: Sigma, label: Label) -> tuple[Tensor, Tensor]:
+        """D(x, sigma) and D(x, sigma, c), in one call of the network on twice the batch: its last class is "no label"."""
         label = known_label(label, x, self.classes)
+        if self.classes is None:
+            raise ValueError("this network does not say how many classes it knows, so it has no label for none")
+        both = torch.cat([torch.full_like(label, self.classes), label])
+        return self._answer(torch.cat([x, x]), broadcast_sigma(sigma, x).repeat(2), both).chunk(2)
+
+    def _answer(self, x: Tensor, sigma: Sigma, label: Tensor | None) -> Tensor:
         if not len(x):
             return x                      # pixel_unshuffle and others do not take what is empty
         weight = next((p for p in self.network.parameters() if p.is_floating_point()), x) \

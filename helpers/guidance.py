@@ -23,7 +23,7 @@ DPS, as the paper runs it, is this denoiser under an ODE solver. Used in chapter
 import torch
 from torch import Tensor
 
-from helpers.denoiser import DenoiserLike, Label, Sigma, Wrapper, broadcast_sigma, resident
+from helpers.denoiser import DenoiserLike, Label, NetworkDenoiser, Sigma, Wrapper, broadcast_sigma, resident
 from helpers.operators import Operator
 
 
@@ -132,7 +132,7 @@ class MomentMatching(MeasurementGuidance):
 
 
 class ClassifierFreeGuidance(Wrapper):
-    """D_w = D(x, sigma) + w (D(x, sigma, c) - D(x, sigma)), w >= 0; two evaluations. Ho & Salimans 2022.
+    """D_w = D(x, sigma) + w (D(x, sigma, c) - D(x, sigma)), w >= 0; a network is asked for both at once. Ho & Salimans 2022.
 
     A network that learned with its label hidden now and then is two denoisers in one: D(x, sigma, c) and, without a label,
     D(x, sigma). So w = 0 is unconditional, w = 1 conditional, and w > 1 draws what is typical of the class. Without a label
@@ -146,8 +146,13 @@ class ClassifierFreeGuidance(Wrapper):
         self.strength = strength
 
     def forward(self, x: Tensor, sigma: Sigma, label: Label | None = None) -> Tensor:
-        free = self.denoiser(x, sigma)
-        return free if label is None else torch.lerp(free, self.denoiser(x, sigma, label=label), self.strength)
+        if label is None:
+            return self.denoiser(x, sigma)
+        if isinstance(self.denoiser, NetworkDenoiser):
+            free, told = self.denoiser.free_and_told(x, sigma, label)
+        else:
+            free, told = self.denoiser(x, sigma), self.denoiser(x, sigma, label=label)
+        return torch.lerp(free, told, self.strength)
 
 
 def conjugate_gradients(matrix, b: Tensor, iterations: int) -> Tensor:

@@ -52,9 +52,24 @@ def differences(a, b):
 def test_strength_one_is_conditional_and_strength_zero_unconditional():
     denoiser, x = network_denoiser(), noisy()
     with_label, free = denoiser(x, 0.7, label=LABEL), denoiser(x, 0.7)
-    assert torch.equal(ClassifierFreeGuidance(denoiser, 1)(x, 0.7, label=LABEL), with_label)
-    assert torch.equal(ClassifierFreeGuidance(denoiser, 0)(x, 0.7, label=LABEL), free)
+    torch.testing.assert_close(ClassifierFreeGuidance(denoiser, 1)(x, 0.7, label=LABEL), with_label)
+    torch.testing.assert_close(ClassifierFreeGuidance(denoiser, 0)(x, 0.7, label=LABEL), free)
     assert (with_label - free).abs().max() > 1e-2
+
+
+def test_a_network_is_asked_once_for_both_and_needs_a_class_for_none():
+    denoiser, x = network_denoiser(), noisy()
+    batches = []
+    denoiser.network.register_forward_pre_hook(lambda module, args: batches.append(len(args[0])))
+    for sigma in (0.7, torch.tensor([0.5, 1.0, 2.0])):
+        free, told = denoiser.free_and_told(x, sigma, LABEL)
+        assert batches == [6]
+        torch.testing.assert_close(free, denoiser(x, sigma))
+        torch.testing.assert_close(told, denoiser(x, sigma, label=LABEL))
+        batches.clear()
+    denoiser.classes = None
+    with pytest.raises(ValueError, match="no label for none"):
+        denoiser.free_and_told(x, 0.7, LABEL)
 
 
 @pytest.mark.parametrize("strength", [0.25, 0.5, 1.5, 4.0])
