@@ -48,7 +48,7 @@ zoo: $(READY) ## Train the models that data/zoo lacks (resumable)
 	$(RUN) -m helpers.zoo train $(ARGS)
 
 test: $(READY_TEST) ## Unit tests, then every chapter again, compared with its stored outputs
-	$(RUN) -m pytest tests
+	$(RUN) -m pytest tests -n auto --dist loadfile --no-loadscope-reorder
 	$(RUN) -m pytest --nbval notebooks
 
 bench: $(READY) ## Time what is meant to be fast

@@ -1,4 +1,5 @@
-"""One thread for the unit tests: their tensors are small, and threads that wait for each other cost more than they save.
+"""One thread for each process of the unit tests: their tensors are small, and threads that wait for each other cost more
+than they save. Several processes share the files (`make test`); the longest ones begin.
 
 Some tests compare with other libraries. Where those are missing, one line says so instead of an error at every import.
 """
@@ -11,7 +12,16 @@ import torch
 
 REFERENCES = ("diffusers", "deepinv", "azula")    # the extra `dev` of pyproject.toml
 
+LONGEST = ("test_smoke.py", "test_training.py", "test_jobs.py", "test_run.py")
+
 torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first, so that no process is left with one when the others are done."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 
 
 def imported(source: str) -> set[str]:
