@@ -92,6 +92,21 @@ def test_noise_levels_are_log_normal():
     torch.testing.assert_close(levels, (-0.4 + 1.1 * z).exp())
 
 
+@pytest.mark.parametrize("name", ["vp", "sub-vp", "ve", "flow"])
+def test_a_kernel_under_shared_preconditioning_differs_from_edm_in_its_noise_levels_alone(name):
+    shared, published = make_objective(f"edm-{name}"), make_objective(name)
+    x, sigma = torch.randn(4, *SHAPE), torch.tensor([0.01, 0.3, 2.0, 40.0])
+    network = as_network(gaussian(), 0.5)
+    assert torch.equal(shared.denoise(network, x, sigma), EDMObjective().denoise(network, x, sigma))
+    assert shared.sampling == published.sampling
+    levels = shared.noise_levels(50_000, torch.Generator().manual_seed(1))
+    again = kernel(name).sigma(published.times(50_000, torch.Generator().manual_seed(2)))
+    quantiles = torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95])
+    torch.testing.assert_close(levels.quantile(quantiles).log(), again.float().quantile(quantiles).log(), rtol=0, atol=0.12)
+    loss = shared.loss(network, torch.randn(8, *SHAPE), None, torch.Generator().manual_seed(0))
+    assert loss.isfinite() and loss.ndim == 0
+
+
 def test_the_reference_objective_s_options_are_the_paper_s():
     assert EDMObjective() == EDMObjective(sigma_data=0.5, p_mean=-1.2, p_std=1.2)
     assert [field.name for field in dataclasses.fields(EDMObjective)] == ["sigma_data", "p_mean", "p_std"]

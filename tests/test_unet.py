@@ -47,3 +47,12 @@ def test_every_pixel_sees_every_pixel():
 def test_levels_and_attention_must_match():
     with pytest.raises(ValueError, match="give one a level"):
         UNet(multipliers=(1, 2, 4), attention=(True,))
+
+
+def test_a_smaller_noise_scale_makes_the_network_smoother_in_sigma():
+    """The embedding's angles turn noise_scale times as fast as c_noise: with a small scale, near levels look alike."""
+    rough, smooth = (awake(UNet(width=8, noise_scale=scale)) for scale in (1000.0, 10.0))
+    smooth.load_state_dict(rough.state_dict())
+    x, near = torch.randn(1, 1, 28, 28).expand(2, -1, -1, -1), torch.tensor([0.1, 0.105])
+    moved = [(out[0] - out[1]).abs().mean() for out in (net(x, near) for net in (rough, smooth))]
+    assert 0 < moved[1] < 0.2 * moved[0]

@@ -29,15 +29,15 @@ def require_images(x: Tensor, channels: int, patch: int = 1, size: int | None = 
                          "build the network with another patch")
 
 
-def fourier_features(c_noise: Tensor, dim: int, max_period: float = 1e4) -> Tensor:
-    """Sinusoids of the noise level, cos(w_k c) and sin(w_k c), w_k geometric from 1 to 1/max_period.
+def fourier_features(c_noise: Tensor, dim: int, max_period: float = 1e4, scale: float = 1000.0) -> Tensor:
+    """Sinusoids of the noise level, cos(w_k c) and sin(w_k c), w_k geometric from 1 to 1/max_period, c = scale c_noise.
 
-    c_noise (B,) -> (B, dim). The transformer's positional code, as in Ho et al. 2020, App. B; c_noise is scaled by 1000 so
-    that EDM's log(sigma)/4 uses the same range as DDPM's 1000 steps.
+    c_noise (B,) -> (B, dim). The transformer's positional code, as in Ho et al. 2020, App. B; a scale of 1000 lets EDM's
+    log(sigma)/4 use the same range as DDPM's 1000 steps, a smaller one makes the network smoother in sigma.
     """
     half = dim // 2
     freqs = torch.exp(-math.log(max_period) * torch.arange(half, device=c_noise.device) / half)
-    angles = 1000.0 * c_noise.float()[:, None] * freqs[None, :]
+    angles = scale * c_noise.float()[:, None] * freqs[None, :]
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
@@ -48,12 +48,13 @@ def noise_layers(features: int, dim: int) -> list[nn.Module]:
     return [nn.Linear(features, dim), nn.SiLU(), nn.Linear(dim, dim)]
 
 
-def embed(c_noise: Tensor, label: Tensor | None, noise: nn.Sequential, table: nn.Embedding | None) -> Tensor:
+def embed(c_noise: Tensor, label: Tensor | None, noise: nn.Sequential, table: nn.Embedding | None,
+          scale: float = 1000.0) -> Tensor:
     """noise(features(c_noise)) + table[label]: noise level (B,) and label (B,) or None as one vector, (B, dim).
 
     The last row of the table stands for "no label"; without a table, labels mean nothing.
     """
-    emb = noise(fourier_features(c_noise, noise[0].in_features))
+    emb = noise(fourier_features(c_noise, noise[0].in_features, scale=scale))
     if table is None:
         return emb
     return emb + table(torch.full_like(c_noise, table.num_embeddings - 1, dtype=torch.long) if label is None else label)

@@ -130,3 +130,24 @@ class KernelObjective:
         eps = torch.randn(x0.shape, generator=generator, device=x0.device)
         output = self.predicted(network, x0 + sigma.view(-1, 1, 1, 1) * eps, sigma, label)
         return ((output - (eps if self.predict == "eps" else eps - x0)) ** 2).mean()
+
+
+@dataclass(frozen=True)
+class SharedPreconditioning(EDMObjective):
+    """EDM's network and loss at the noise levels on which another kernel is trained: that, and nothing else, differs.
+
+    source   the objective whose training times, and with them noise levels sigma(t), are taken over
+
+    Kernels as published differ in what the network predicts, how its input is scaled and which noise levels are trained.
+    The first two can make a network bad at high noise (D = x - sigma F multiplies its error by sigma); this objective
+    leaves them EDM's, so that what remains of a kernel is its p(sigma).
+    """
+
+    source: KernelObjective = KernelObjective()
+
+    @property
+    def sampling(self) -> dict[str, float]:
+        return self.source.sampling
+
+    def noise_levels(self, count: int, generator: torch.Generator) -> Tensor:
+        return kernel(self.source.kernel).sigma(self.source.times(count, generator)).float()

@@ -45,12 +45,14 @@ class UNet(nn.Module):
     attention    for each level, whether its blocks attend; the middle, at the lowest resolution, always does
     patch        pixel-unshuffle factor at the input: 2 turns 28x28x1 into 14x14x4
     classes      0 for an unconditional network; otherwise label = classes means "no label"
+    noise_scale  what the noise level is multiplied by before its sinusoids are taken
     """
 
     outer = {"stem", "head", "label", "embed", "emb"}     # input, output, embeddings: Adam's when Muon trains the rest
 
     def __init__(self, image_channels: int = 1, width: int = 32, multipliers: tuple[int, ...] = (1, 2, 4), blocks: int = 1,
-                 attention: tuple[bool, ...] | None = None, patch: int = 2, classes: int = 0, dropout: float = 0.0):
+                 attention: tuple[bool, ...] | None = None, patch: int = 2, classes: int = 0, dropout: float = 0.0,
+                 noise_scale: float = 1000.0):
         super().__init__()
         require_whole(image_channels=image_channels, width=width, blocks=blocks, patch=patch, levels=len(multipliers))
         require_whole(0, classes=classes)
@@ -58,7 +60,7 @@ class UNet(nn.Module):
         if len(attention) != len(multipliers):
             raise ValueError(f"attention has {len(attention)} entries for {len(multipliers)} levels: give one a level")
         widths, c_emb = [width * m for m in multipliers], 4 * width
-        self.image_channels, self.patch, self.classes = image_channels, patch, classes
+        self.image_channels, self.patch, self.classes, self.noise_scale = image_channels, patch, classes, noise_scale
         self.embed = nn.Sequential(*noise_layers(width, c_emb), nn.SiLU())
         self.label = nn.Embedding(classes + 1, c_emb) if classes else None
         self.stem = nn.Conv2d(image_channels * patch**2, width, 3, padding=1)
@@ -74,7 +76,7 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
         require_images(x, self.image_channels, self.patch)
-        emb = embed(c_noise, label, self.embed, self.label)
+        emb = embed(c_noise, label, self.embed, self.label, self.noise_scale)
         h = self.stem(F.pixel_unshuffle(x, self.patch))
         skips = []
         for i, level in enumerate(self.down):

@@ -21,23 +21,27 @@ from helpers.models.architectures import MLP, Multistage, ResidualCNN, UViT
 from helpers.models.classifier import Classification, Classifier
 from helpers.models.fewstep import Consistency, Distillation
 from helpers.models.gan_vae import GAN, VAE, GeneratorPair
-from helpers.models.objectives import EDMObjective, KernelObjective
+from helpers.models.objectives import EDMObjective, KernelObjective, SharedPreconditioning
 from helpers.models.unet import UNet
 
 NETWORKS = {"unet": UNet, "cnn": ResidualCNN, "uvit": UViT, "mlp": MLP, "multistage": Multistage, "pair": GeneratorPair,
             "classifier": Classifier}
-OBJECTIVES = {
-    "edm": EDMObjective,
+PUBLISHED = {
     "vp": KernelObjective,
     "sub-vp": partial(KernelObjective, "sub-vp"),
     "ve": partial(KernelObjective, "ve", t_min=1e-4, geometric=True),        # sigma from 0.01, as Song et al. 2021
     "flow": partial(KernelObjective, "flow", predict="velocity"),
+}
+OBJECTIVES = {
+    "edm": EDMObjective,
+    **PUBLISHED,
     "ddpm": partial(KernelObjective, "ddpm", t_min=1, discrete=True),
     "consistency": Consistency,
     "distillation": Distillation,
     "gan": GAN,
     "vae": VAE,
     "classes": Classification,
+    **{f"edm-{name}": partial(SharedPreconditioning, source=make()) for name, make in PUBLISHED.items()},
 }
 
 # Fields that came after the first weights were shipped. With their default they are left out of the canonical JSON, so
