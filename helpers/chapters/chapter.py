@@ -69,6 +69,11 @@ class Chapter:
         """The copy-detection descriptor of the profile."""
         return load_descriptor(self.profile.descriptor, self.device)
 
+    @cached_property
+    def strangers(self) -> Tensor:
+        """Descriptors (N, d) of the photographs among which images are identified: held out, and all different."""
+        return self.describe(self.test.first(min(self.profile.held_out, len(self.test))).images)
+
     @property
     def shape(self) -> torch.Size:
         """(C, H, W) of an image."""
@@ -84,8 +89,9 @@ class Chapter:
         return {name: load_denoiser(spec, self.device, self.profile.zoo) for name, spec in specs.items()}
 
     def compare(self, z: Tensor, **options) -> Comparison:
-        """An empty `Comparison` on the noises z, with the profile's descriptor, threshold and steps of a fast solver."""
-        return Comparison(z, self.descriptor, self.threshold, **{"solver": FAST, "steps": self.steps} | options)
+        """An empty `Comparison` on the noises z: the profile's descriptor and threshold, strangers, steps of a fast solver."""
+        known = {"solver": FAST, "steps": self.steps, "strangers": self.strangers}
+        return Comparison(z, self.descriptor, self.threshold, **known | options)
 
     def describe(self, images: Tensor) -> Tensor:
         """Unit descriptors of images (n, C, H, W): (n, d)."""

@@ -4,6 +4,8 @@
     comparison.add("mine", denoiser)                 # any D(x, sigma, label=None) -> x0_hat
     comparison.rp("mine", "yours")                   # Score
 
+    comparison.rate("mine", "yours")                 # Score: how often one picks the other out of a crowd of strangers
+
 With k classes every noise is drawn under each of them, and agreement is counted class by class. An RP is read against
 three others: its *null*, the same two systems on other noises (`rp_null`, or `noise=1` wherever pairs are averaged); the
 *linear baseline*, a system and the Gaussian denoiser of the same data (`add_linear`); and the *ceiling*, a system and its
@@ -25,6 +27,15 @@ from helpers.data import to_uint8
 from helpers.denoiser import DenoiserLike
 from helpers.measure.bootstrap import percentile_interval, resampled_counts
 from helpers.measure.descriptor import describe
+from helpers.measure.identification import (
+    IDENTIFIED,
+    Agreement,
+    Criterion,
+    by_every_criterion,
+    identified,
+    mean_similarity,
+    rivals,
+)
 from helpers.measure.scores import THRESHOLD, Score, check_threshold, mae_score, max_similarity, rp_null, rp_score, wilson
 from helpers.parallel import JOBS, side_by_side
 from helpers.samplers import sample
@@ -39,6 +50,7 @@ class Comparison:
 
     descriptor   a network for `describe`, None for the shipped one
     threshold    the similarity above which two images are the same
+    strangers    unit descriptors (N, d) of photographs among which images are identified; None: nobody asks for that
     classes      k: every noise is drawn under each of k classes, and images are (n, k, C, H, W), descriptors (n, k, d);
                  None: without labels, images (n, C, H, W), descriptors (n, d)
     sampling     arguments of `sample`, unless a denoiser's own `sampling`, or those given to `add`, say otherwise
@@ -47,14 +59,15 @@ class Comparison:
     """
 
     def __init__(self, z: Tensor, descriptor: nn.Module | None = None, threshold: float = THRESHOLD,
-                 classes: int | None = None, **sampling):
+                 classes: int | None = None, strangers: Tensor | None = None, **sampling):
         check_threshold(threshold)
         if classes is not None and classes < 1:
             raise ValueError(f"classes is 1 or more, or None for images without labels, got {classes}")
         self.z, self.descriptor, self.threshold, self.classes = z, descriptor, threshold, classes
-        self.sampling = sampling
+        self.strangers, self.sampling = strangers, sampling
         self.images: dict[Name, Tensor] = {}
         self.features: dict[Name, Tensor] = {}
+        self._rivals: dict[Name, tuple[Tensor, Tensor]] = {}
 
     def draw(self, denoiser: DenoiserLike, z: Tensor | None = None, **sampling) -> Tensor:
         """The images of a denoiser on the CPU, (n, C, H, W) or (n, k, C, H, W); from other noises if z is given."""
@@ -101,18 +114,59 @@ class Comparison:
         self.add(f"{name}, finer", denoiser, **sampling | {"steps": times * steps})
         return self.rp(f"{name}, finer", name)
 
-    def same(self, a: Name, b: Name, noise: int = 0, label: int = 0) -> Tensor:
-        """Whether a's image of noise i (and class c) is b's of noise i + `noise` (and class c + `label`), both cyclic.
+    def rivals(self, name: Name) -> Tensor:
+        """For each of a system's images, the similarity of the stranger that it resembles most: (n,) or (n, k)."""
+        if self.strangers is None:
+            raise ValueError("nobody can be identified without strangers: give the comparison descriptors of photographs")
+        features, (known, found) = self.features[name], self._rivals.get(name, (None, None))
+        if known is not features:
+            found = rivals(features, self.strangers)
+            self._rivals[name] = features, found
+        return found
 
-        (n,) bool, or (n, k). With shifts of 0 its mean is RP, with others a null.
+    def hits(self, a: Name, b: Name, noise: int = 0, label: int = 0, at: Criterion | None = None) -> Tensor:
+        """How far a's image of noise i (and class c) is b's of noise i + `noise` (and class c + `label`), both cyclic.
+
+        at   a threshold of similarity (None: the comparison's), which is passed or not; or IDENTIFIED, see `identified`
+        (n,) or (n, k) float64 in [0, 1]. With shifts of 0 its mean is RP or the identification rate, with others a null.
         """
-        second = self.features[b].roll(-noise, 0)
-        second = second.roll(-label, 1) if label else second
-        return torch.cosine_similarity(self.features[a], second, dim=-1) > self.threshold
+        def moved(values: Tensor) -> Tensor:
+            values = values.roll(-noise, 0)
+            return values.roll(-label, 1) if label else values
 
-    def share(self, a: Name, b: Name, noise: int = 0, label: int = 0) -> Tensor:
-        """For each noise, the share of the classes in which the two agree: (n,) float64; without classes, 0 or 1."""
-        return self.same(a, b, noise, label).double().view(len(self.z), -1).mean(1)
+        similarity = mean_similarity(self.features[a], moved(self.features[b]))
+        if at == IDENTIFIED:
+            return identified(similarity, self.rivals(a), moved(self.rivals(b)))
+        return (similarity > (self.threshold if at is None else at)).double()
+
+    def same(self, a: Name, b: Name, noise: int = 0, label: int = 0) -> Tensor:
+        """Whether the two images are more similar than the threshold: `hits` as bool."""
+        return self.hits(a, b, noise, label) > 0
+
+    def share(self, a: Name, b: Name, noise: int = 0, label: int = 0, at: Criterion | None = None) -> Tensor:
+        """For each noise, the mean of `hits` over the classes: (n,) float64."""
+        return self.hits(a, b, noise, label, at).view(len(self.z), -1).mean(1)
+
+    def rate(self, a: Name, b: Name, noise: int = 0) -> Score:
+        """Identification rate of two systems among the strangers, with a bootstrap over noises; with `noise`, its null."""
+        return self.mean([(a, b)], noise=noise, at=IDENTIFIED)
+
+    def agreement(self, pairs: Sequence[Pair], baseline: Sequence[Pair] | None = None, noise: int = 1,
+                  draws: int = 2000) -> Agreement:
+        """How far pairs of systems agree by every criterion, beside other noises and beside the linear baseline.
+
+        baseline   the pairs that are it; None: each of the systems and "linear"
+        noise      the shift of noises that makes the null
+        """
+        names = list(dict.fromkeys(name for pair in pairs for name in pair))
+        baseline = across(names, [LINEAR]) if baseline is None else baseline
+
+        def mean(what: str, at: Criterion) -> Score:
+            group = baseline if what == "linear" else pairs
+            return self.mean(group, minus=baseline if what == "above" else (), noise=noise if what == "null" else 0, at=at,
+                             draws=draws)
+
+        return by_every_criterion(mean, self.threshold, self.strangers is not None)
 
     def rp(self, a: Name, b: Name) -> Score:
         """RP of two systems; without classes Wilson's interval, with classes a bootstrap over noises."""
@@ -147,9 +201,9 @@ class Comparison:
         return found
 
     def mean(self, pairs: Sequence[Pair], minus: Sequence[Pair] = (), noise: int = 0, label: int = 0,
-             draws: int = 2000, seed: int = 0) -> Score:
-        """Mean RP over pairs, less the mean RP over the pairs `minus`: `mean_over_pairs`. Shifts as in `same`."""
-        same, other = ({pair: self.share(*pair, noise, label) for pair in group} for group in (pairs, minus))
+             at: Criterion | None = None, draws: int = 2000, seed: int = 0) -> Score:
+        """Mean over pairs, less the mean over the pairs `minus`: `mean_over_pairs`. Shifts and criterion as in `hits`."""
+        same, other = ({pair: self.share(*pair, noise, label, at) for pair in group} for group in (pairs, minus))
         return mean_over_pairs(same, other, draws, seed)
 
 
