@@ -27,14 +27,25 @@ from helpers.report.record import ABSOLUTE, canonical, compare, count_numbers, p
 from helpers.report.tables import Table
 from helpers.report.verdicts import Finding
 
-VERDICTS = ("reproduced", "partly", "not at this scale")
+VERDICTS = ("reproduced", "partly", "not at this scale", "refuted")
+SOURCES = ("quoted", "second-hand", "ours")
+
+
+def source_of(paper: str) -> str:
+    """Who makes a claim, by how its `paper` column puts it.
+
+    "ours" for "not in the paper ..."; "second-hand" for what is only known through others, which says so; else "quoted":
+    the paper's own words or numbers, as printed in a figure or read off it.
+    """
+    return "ours" if paper.startswith("not in the paper") else "second-hand" if "second-hand" in paper else "quoted"
 
 
 @dataclass(frozen=True)
 class Claim:
     """One statement of the paper, its value there (and how far that is known), ours with interval, and the verdict.
 
-    `null` is the value that chance alone gives; `n` the number of images, or pairs, behind `measured`.
+    `null` is the value that chance alone gives, `linear` what mean and covariance give, `level` an agreement's RP at the
+    threshold of copies; `n` the number of images, or pairs, behind `measured`; `source` says who makes the claim.
     """
 
     id: str
@@ -47,8 +58,13 @@ class Claim:
     n: int | None
     verdict: str
     note: str = ""
+    linear: float | None = None
+    level: str = ""
+    source: str = "quoted"
 
     def __post_init__(self):
+        if self.source not in SOURCES:
+            raise ValueError(f"claim {self.id!r}: source {self.source!r} is not one of {', '.join(SOURCES)}")
         if self.verdict not in VERDICTS:
             raise ValueError(f"claim {self.id!r}: verdict {self.verdict!r} is not one of {', '.join(VERDICTS)}")
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", self.id):
@@ -78,7 +94,8 @@ class Report:
             raise ValueError(f"claim {id!r} is already in the report")
         score, null = finding.score, plain(finding.null)
         values = [plain(v) for v in (score.value, score.low, score.high)]
-        self.claims[id] = Claim(id, statement, paper, *values, null, plain(score.n), finding.verdict, finding.note)
+        self.claims[id] = Claim(id, statement, paper, *values, null, plain(score.n), finding.verdict, finding.note,
+                                plain(finding.linear), finding.level, source_of(paper))
         self._tolerance[f"claim {id}"] = tolerance
 
     def measure(self, name: str | Mapping, value=None, tolerance: float = ABSOLUTE) -> None:

@@ -8,7 +8,24 @@ chapter.
 import html
 import math
 
-COLUMNS = ("Claim", "The paper", "Ours [95 % interval]", "Null", "n", "Verdict")
+COLUMNS = ("Claim", "The paper", "Ours [95 % interval]", "Linear", "Null", "n", "Verdict")
+WORDS = {                                # a verdict in words: only what was seen in the paper is "reproduced"
+    "quoted": {},
+    "second-hand": {"reproduced": "as reported", "partly": "partly as reported"},
+    "ours": {"reproduced": "holds", "partly": "holds in part", "refuted": "the opposite holds"},
+}
+GROUPS = {"Claims of the paper": ("quoted", "second-hand"), "Our additions": ("ours",)}
+
+
+def in_words(claim: dict) -> str:
+    """A claim's verdict as a table says it, by who makes the claim."""
+    return WORDS[claim.get("source", "quoted")].get(claim["verdict"], claim["verdict"])
+
+
+def grouped(claims: list[dict]) -> dict[str, list[dict]]:
+    """The paper's claims apart from our additions; a group without any is left out."""
+    found = {title: [c for c in claims if c.get("source", "quoted") in sources] for title, sources in GROUPS.items()}
+    return {title: group for title, group in found.items() if group}
 
 
 def number(value: float | int | None, spec: str = "") -> str:
@@ -31,17 +48,19 @@ def number(value: float | int | None, spec: str = "") -> str:
 
 
 def row(claim: dict) -> tuple[str, ...]:
-    """The six cells of a claim's row, as plain text, in the order of COLUMNS."""
+    """The cells of a claim's row, as plain text, in the order of COLUMNS."""
     ours = number(claim["measured"])
     if claim["low"] is not None:
         ours += f" [{number(claim['low'])}, {number(claim['high'])}]"
+    notes = [text for text in (claim.get("level"), claim["note"]) if text]
     return (
         claim["statement"],
         claim["paper"],
         ours,
+        number(claim.get("linear")),
         number(claim["null"]),
         number(claim["n"]),
-        claim["verdict"] + (f" ({claim['note']})" if claim["note"] else ""),
+        in_words(claim) + (f" ({'; '.join(notes)})" if notes else ""),
     )
 
 
@@ -52,14 +71,16 @@ class Table:
         self.claims = claims
 
     def __repr__(self) -> str:
-        return "\n".join(" | ".join(row(c)) for c in self.claims)
+        return "\n".join(" | ".join(row(c)) for group in grouped(self.claims).values() for c in group)
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{h}</th>" for h in COLUMNS)
         body = ""
-        for claim in self.claims:
-            cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in row(claim))
-            body += f'<tr class="{css_class(claim["verdict"])}">{cells}</tr>\n'
+        for title, group in grouped(self.claims).items():
+            body += f'<tr class="group"><th colspan="{len(COLUMNS)}">{title}</th></tr>\n'
+            for claim in group:
+                cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in row(claim))
+                body += f'<tr class="{css_class(claim["verdict"])}">{cells}</tr>\n'
         return f'<table class="verdicts"><thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table>'
 
 
