@@ -89,7 +89,7 @@ class Chapter:
         return {name: load_denoiser(spec, self.device, self.profile.zoo) for name, spec in specs.items()}
 
     def compare(self, z: Tensor, **options) -> Comparison:
-        """An empty `Comparison` on the noises z: the profile's descriptor and threshold, strangers, steps of a fast solver."""
+        """An empty `Comparison` on the noises z, with strangers, the descriptor, its threshold, a fast solver."""
         known = {"solver": FAST, "steps": self.steps, "strangers": self.strangers}
         return Comparison(z, self.descriptor, self.threshold, **known | options)
 

@@ -18,12 +18,18 @@ HALF = 0.5
 
 
 class Finding(NamedTuple):
-    """What was found of a claim: the score, the value that chance gives, the verdict, and what the reader must know."""
+    """What was found of a claim: the score, the value that chance gives, the verdict, and what the reader must know.
+
+    linear   the value that mean and covariance alone give, where the claim is an agreement
+    level    an agreement's RP at the threshold of copies, as text
+    """
 
     score: Score
     null: float | None
     verdict: str
     note: str = ""
+    linear: float | None = None
+    level: str = ""
 
 
 def verdict(full: bool, part: bool) -> str:
