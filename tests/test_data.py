@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from helpers import data, paths
+from helpers.data.sources import _read_idx
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +63,12 @@ def test_quantization_round_trip():
 def test_damaged_and_missing_files(tmp_path):
     name = "t10k-labels-idx1-ubyte.gz"
     shutil.copy(paths.FASHION_MNIST / name, tmp_path)
-    assert len(data._read_idx(tmp_path / name)) == 10_000
+    assert len(_read_idx(tmp_path / name)) == 10_000
     (tmp_path / name).write_bytes(gzip.compress(b"something else"))
     with pytest.raises(ValueError, match="damaged"):
-        data._read_idx(tmp_path / name)
+        _read_idx(tmp_path / name)
     with pytest.raises(FileNotFoundError, match="restore it from git"):
-        data._read_idx(tmp_path / "train-labels-idx1-ubyte.gz")
+        _read_idx(tmp_path / "train-labels-idx1-ubyte.gz")
 
 
 def test_unknown_names_are_listed():
@@ -77,18 +78,10 @@ def test_unknown_names_are_listed():
         data.load("fashion-mnist", "validation")
 
 
-def test_a_folder_of_images(tmp_path):
-    from PIL import Image
-
-    for i, kind in enumerate(("cat", "dog")):
-        (tmp_path / kind).mkdir()
-        Image.new("RGB", (30, 20), (100 * i,) * 3).save(tmp_path / kind / "a.png")
-    folder = data.load(str(tmp_path), size=16)
-    assert folder.images.shape == (2, 3, 16, 16) and folder.labels.tolist() == [0, 1]
-    assert folder.images[0].max() == 0 and folder.images[1].min() == 100
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="holds no images"):
-        data.load(str(tmp_path / "empty"))
+def test_a_known_set_has_one_size():
+    for form in ({"size": 28}, {"channels": 1}):
+        with pytest.raises(ValueError, match="fashion-mnist has images of one size"):
+            data.load("fashion-mnist", **form)
 
 
 def test_cifar_without_network(monkeypatch, tmp_path):

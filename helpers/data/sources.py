@@ -1,0 +1,123 @@
+"""Where datasets come from; their splits are fixed once for the whole book.
+
+The embedded default is Fashion-MNIST (Xiao et al. 2017): 60,000 training and 10,000 test images, 28x28, grey. One fixed
+permutation of the training images defines
+
+    pool      its first 2^15 images: what diffusion models train on, always "the first N", so that subsets are nested
+    reserve   the other 27,232: what the copy-detection descriptor learns on, never seen by a diffusion model
+    test      the 10,000 test images: held out from everything, for controls and ceilings
+
+CIFAR-10, CIFAR-100 (through torchvision) and any folder of images load through the same function. Used by every chapter.
+"""
+
+import gzip
+import hashlib
+import os
+import re
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from helpers import paths
+from helpers.data.dataset import Dataset, permutation
+from helpers.data.folder import load_folder
+
+POOL_SIZE = 2**15
+KNOWN = ("fashion-mnist", "cifar10", "cifar100")
+SPLITS = ("pool", "reserve", "train", "test")
+CLASS_NAMES = {
+    "fashion-mnist": ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"),
+    "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+}
+
+# The original files of zalandoresearch/fashion-mnist, as torchvision also checks them.
+FASHION_MNIST_MD5 = {
+    "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+    "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+    "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+}
+
+
+def load(name: str | Path, split: str = "train", size: int | None = None, channels: int | None = None) -> Dataset:
+    """One split of a dataset as a `Dataset`.
+
+    name      "fashion-mnist" (shipped), "cifar10", "cifar100" (downloaded by torchvision on first use), or a folder of
+              images, whose name may end in the form that they are brought to: "~/photos@1x28x28" is gray, 28 x 28
+    split     "train", "test", or "pool" and "reserve": the two parts of the permuted training images
+    size      for a folder: the side in pixels that its images are cropped and resized to; None: all have one size already
+    channels  for a folder: 3 for RGB, 1 for gray; None: 3
+
+    A folder without train/ and test/ is split by content: `folder.py`. A relative one begins where Python runs.
+    ValueError for an unknown name or split, with the known ones, and for files that cannot be read, with their names.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}: choose from {', '.join(SPLITS)}")
+    part, name = "test" if split == "test" else "train", os.fspath(name)
+    if name in KNOWN:
+        if size is not None or channels is not None:
+            raise ValueError(f"{name} has images of one size: size and channels are for a folder of images")
+        whole = _fashion_mnist(part) if name == "fashion-mnist" else _cifar(name, part)
+    else:
+        whole = load_folder(part, *as_folder(name, size, channels))
+    if split in ("train", "test"):
+        return whole
+    order = torch.from_numpy(permutation(len(whole)))
+    return whole[order[:POOL_SIZE] if split == "pool" else order[POOL_SIZE:]]
+
+
+def as_folder(name: str, size: int | None = None, channels: int | None = None) -> tuple[Path, int | None, int]:
+    """The folder that a name means, whole and with its links resolved, and the size and channels of its images.
+
+    ValueError if there is no such folder, or for a form that images cannot have.
+    """
+    form = None if Path(name).expanduser().is_dir() else re.fullmatch(r"(.+)@(\d+)x(\d+)x(\d+)", name, re.DOTALL)
+    if form:
+        name, (channels, size, width) = form[1], map(int, form.groups()[1:])
+        if width != size:
+            raise ValueError(f"images are brought to squares: {channels}x{size}x{width} is none")
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        what = "is a file, not a folder: unpack or move it" if folder.is_file() else "is not there"
+        raise ValueError(f"unknown dataset {name!r}: choose from {', '.join(KNOWN)}, or a folder of images; "
+                         f"{folder.absolute()} {what}")
+    if size is not None and (type(size) is not int or size < 1):
+        raise ValueError(f"size is a number of pixels, 1 or more, or None: got {size!r}")
+    if channels not in (None, 1, 3):
+        raise ValueError(f"channels are 3 (RGB), 1 (gray) or None: got {channels!r}")
+    return folder.resolve(), size, channels or 3
+
+
+def _read_idx(path: Path) -> Tensor:
+    """An IDX file as a uint8 tensor, after its md5 has been checked."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: restore it from git (git checkout -- data/{path.parent.name})")
+    packed = path.read_bytes()
+    if hashlib.md5(packed).hexdigest() != FASHION_MNIST_MD5[path.name]:
+        raise ValueError(f"{path} is damaged (its md5 is wrong): restore it from git")
+    raw = gzip.decompress(packed)
+    shape = np.frombuffer(raw, ">i4", count=raw[3], offset=4)
+    return torch.from_numpy(np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape).copy())
+
+
+@cache                                  # unpacking takes longer than training a tiny model; nobody writes into it
+def _fashion_mnist(part: str, folder: Path = paths.FASHION_MNIST) -> Dataset:
+    prefix = "train" if part == "train" else "t10k"
+    images = _read_idx(folder / f"{prefix}-images-idx3-ubyte.gz")[:, None]
+    labels = _read_idx(folder / f"{prefix}-labels-idx1-ubyte.gz").long()
+    return Dataset("fashion-mnist", images, labels)
+
+
+def _cifar(name: str, part: str) -> Dataset:
+    from torchvision import datasets
+
+    kind = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
+    try:
+        source = kind(os.environ.get("TORCHVISION_DATA", paths.DOWNLOADS), train=part == "train", download=True)
+    except (OSError, RuntimeError) as error:
+        raise RuntimeError(f"{name} could not be downloaded ({error}): put torchvision's files into {paths.DOWNLOADS}"
+                           " or name their folder in TORCHVISION_DATA") from error
+    return Dataset(name, torch.from_numpy(source.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(source.targets))
