@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 
 from helpers import paths
@@ -24,15 +25,18 @@ TUNED = replace(SPEC, options=(("classes", 10), *SPEC.options), conditional=True
                 init_from="68d6e949fb25", trainable="lora", recipe=replace(SPEC.recipe, label_dropout=0.1))
 
 
-def test_the_key_depends_on_everything_and_on_nothing_else():
+def test_the_key_depends_on_everything_and_on_nothing_else(tmp_path):
     assert SPEC.key == replace(SPEC).key
     recipe = SPEC.recipe
 
     def other(value):
         return value + 1 if isinstance(value, int) else (value + 1) / 2
 
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    Image.new("L", (8, 8), 1).save(tmp_path / "b.png")
     others = [replace(SPEC, subset_size=17), replace(SPEC, subset_start=1), replace(SPEC, options=(("width", 8),)),
-              replace(SPEC, dataset="cifar10"), replace(SPEC, network="cnn"), replace(SPEC, objective="vp"),
+              replace(SPEC, dataset="cifar10"), replace(SPEC, dataset=str(tmp_path)),
+              replace(SPEC, network="cnn"), replace(SPEC, objective="vp"),
               replace(SPEC, objective_options=(("p_mean", -0.4),)), replace(SPEC, conditional=True),
               replace(SPEC, init_from="68d6e949fb25"), replace(SPEC, trainable="head"), replace(SPEC, initial_seed=0),
               replace(SPEC, classes=(0,)), replace(SPEC, classes=(0, 1)),

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from helpers import paths
 from helpers.data.dataset import Dataset, permutation
-from helpers.data.folder import load_folder
+from helpers.data.folder import fingerprint, load_folder
 
 POOL_SIZE = 2**15
 KNOWN = ("fashion-mnist", "cifar10", "cifar100")
@@ -67,6 +67,17 @@ def load(name: str | Path, split: str = "train", size: int | None = None, channe
         return whole
     order = torch.from_numpy(permutation(len(whole)))
     return whole[order[:POOL_SIZE] if split == "pool" else order[POOL_SIZE:]]
+
+
+def identify(name: str) -> tuple[str, str | None]:
+    """The one name of a dataset, wherever it is asked from, and for a folder `fingerprint` of its training images.
+
+    ("cifar10", None), or ("/home/me/photos@1x28x28", "0123456789abcdef"). ValueError as `load`.
+    """
+    if name in KNOWN:
+        return name, None
+    folder, size, channels = as_folder(name)
+    return f"{folder}@{channels}x{size}x{size}" if size else str(folder), fingerprint(folder, size, channels)
 
 
 def as_folder(name: str, size: int | None = None, channels: int | None = None) -> tuple[Path, int | None, int]:

@@ -16,6 +16,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from helpers.data import identify
 from helpers.models import training
 from helpers.models.architectures import MLP, Multistage, ResidualCNN, UViT
 from helpers.models.classifier import Classification, Classifier
@@ -46,7 +47,11 @@ OBJECTIVES = {
 
 # Fields that came after the first weights were shipped. With their default they are left out of the canonical JSON, so
 # that an old model keeps its key.
-LATER = {"initial_seed": None, "classes": (), "recipe": {"beta1": 0.9, "label_dropout": 0.0}}
+LATER = {"initial_seed": None, "classes": (), "images": None, "recipe": {"beta1": 0.9, "label_dropout": 0.0}}
+
+
+# What a canonical JSON calls a reader's folder: its images name it, so that it may be moved, and must not be changed.
+FOLDER = "folder"
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ class ModelSpec:
 
     dataset, subset_start, subset_size   the images: `subset_size` of the pool from `subset_start` on; nested for start 0
     classes                              of these classes only; all if empty
+    images                               of a folder, found by the spec itself: the hash of its training images; else None
     network, options                     a name in NETWORKS and its keyword arguments
     objective, objective_options         a name in OBJECTIVES and its keyword arguments
     conditional                          whether the network is given the labels; its options say how many `classes`
@@ -80,8 +86,12 @@ class ModelSpec:
     trainable: str = "all"
     initial_seed: int | None = None
     classes: tuple[int, ...] = ()
+    images: str | None = None
 
     def __post_init__(self):
+        if self.dataset != FOLDER or self.images is None:
+            for name, value in zip(("dataset", "images"), identify(self.dataset)):
+                object.__setattr__(self, name, value)
         for name in ("options", "objective_options"):
             object.__setattr__(self, name, _sorted_pairs(name, getattr(self, name)))
         object.__setattr__(self, "classes", _frozen(list(self.classes)))
@@ -105,7 +115,8 @@ class ModelSpec:
     @property
     def json(self) -> str:
         """The canonical JSON: sorted keys, no spaces, later fields left out where they have their default."""
-        return json.dumps(_without(dataclasses.asdict(self), LATER), sort_keys=True, separators=(",", ":"))
+        fields = _without(dataclasses.asdict(self), LATER) | ({"dataset": FOLDER} if self.images else {})
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def parse(cls, text: str) -> "ModelSpec":

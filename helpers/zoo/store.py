@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from helpers import paths
+from helpers.data import identify
 from helpers.data import load as load_dataset
 from helpers.denoiser import NetworkDenoiser
 from helpers.models import training
@@ -28,7 +29,10 @@ CHECKPOINTS = paths.CHECKPOINTS
 
 
 def training_images(spec: ModelSpec) -> tuple[Tensor, Tensor]:
-    """The images of a spec, (N, C, H, W) in [-1, 1], and their labels (N,)."""
+    """The images of a spec, (N, C, H, W) in [-1, 1], and their labels (N,). ValueError if its folder has changed since."""
+    if spec.images and identify(spec.dataset)[1] != spec.images:
+        raise ValueError(f"the images in {spec.dataset} are not those that {spec.name} ({spec.key}) was to learn from: "
+                         "they were changed meanwhile, run again")
     pool = load_dataset(spec.dataset, "pool")
     pool = pool.of_classes(spec.classes) if spec.classes else pool
     subset = pool.first(spec.subset_size, spec.subset_start)
