@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from helpers.data import as_x0
+
 DenoiserLike = Callable[..., Tensor]              # D(x, sigma, label=None) -> x0_hat
 Sigma = float | Tensor
 Label = int | Sequence[int] | Tensor              # classes (B,), or one for all images
@@ -176,13 +178,13 @@ def denoising_error(denoiser: DenoiserLike, x0: Tensor, sigmas: Sequence[float],
                     label: Label | None = None) -> Tensor:
     """Mean squared denoising error per pixel, E|D(x0 + sigma eps, sigma) - x0|^2 / d, for each sigma: (len(sigmas),).
 
-    x0 (n, C, H, W) in [-1, 1], label (n,), one for all, or None. The noise depends on the seed alone, so that two
+    x0 (n, C, H, W) in [-1, 1], or uint8, label (n,), one for all, or None. The noise depends on the seed alone, so that two
     denoisers, and two sets of equal size, see the same. On images that no model has seen it is the held-out error.
     ValueError without images.
     """
     if not len(x0):
         raise ValueError("a denoising error is a mean over images: give at least one")
-    errors, label = [], as_label(label, x0)
+    errors, x0, label = [], as_x0(x0, "x0"), as_label(label, x0)
     labels = [None] * len(x0.split(batch)) if label is None else label.split(batch)
     for sigma in sigmas:
         generator, total = torch.Generator().manual_seed(seed), 0.0

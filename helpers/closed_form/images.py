@@ -7,6 +7,7 @@ for what a closed form is made of; an x is looked at by `sample`, once.
 import torch
 from torch import Tensor
 
+from helpers.data import check_x0
 from helpers.denoiser import Sigma
 
 
@@ -17,13 +18,10 @@ def decode(images: Tensor) -> Tensor:
 
 
 def check_images(images: Tensor, name: str = "images") -> Tensor:
-    """ValueError unless these are (N, C, H, W), N >= 1, uint8 or finite floats."""
+    """ValueError unless these are (N, C, H, W), N >= 1, uint8 or floats in [-1, 1] (`check_x0`)."""
     if images.ndim != 4 or images.numel() == 0:
         raise ValueError(f"{name} must be (N, C, H, W) with N >= 1, got {tuple(images.shape)}")
-    if images.dtype != torch.uint8 and not images.is_floating_point():
-        raise ValueError(f"{name} must be uint8 in 0..255 or floats in [-1, 1], got {images.dtype}")
-    check_finite(images, name)
-    return images
+    return check_x0(images, name)
 
 
 def check_finite(tensor: Tensor, name: str) -> None:

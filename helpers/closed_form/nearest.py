@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from helpers.closed_form.images import check_finite, check_images, check_input, decode
+from helpers.closed_form.images import check_images, check_input, decode
+from helpers.data import check_x0
 
 
 def nearest_images(x: Tensor, images: Tensor, k: int = 2, chunk: int = 2048) -> tuple[Tensor, Tensor]:
@@ -14,7 +15,7 @@ def nearest_images(x: Tensor, images: Tensor, k: int = 2, chunk: int = 2048) -> 
     2023. ValueError unless N >= k >= 1, or if a number is not finite.
     """
     check_input(x, check_images(images).shape[1:])
-    check_finite(x, "x")
+    check_x0(x, "x")
     if not 1 <= k <= len(images):
         raise ValueError(f"k must be from 1 to {len(images)}, the number of images, got {k}")
     pairs = [_nearest(rows, images, k, chunk) for rows in x.flatten(1).double().split(1024)]

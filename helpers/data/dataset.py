@@ -1,10 +1,16 @@
-"""A dataset is one tensor; and the two forms of an image: uint8 in 0..255, and x0, floats in [-1, 1]."""
+"""A dataset is one tensor; and the two forms of an image: uint8 in 0..255, and x0, floats in [-1, 1].
 
+Whoever takes images from a reader asks `as_x0` for them, so that gray levels are never taken for [-1, 1].
+"""
+
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+
+OVERSHOOT = 4.0         # floats of no negative number that exceed it are gray levels: samples overshoot on both sides
 
 
 @dataclass(frozen=True)
@@ -41,13 +47,43 @@ class Dataset:
 
 
 def to_float(images: Tensor) -> Tensor:
-    """x0 = u / 127.5 - 1: uint8 [0, 255] -> float32 [-1, 1], any shape."""
+    """x0 = u / 127.5 - 1: uint8 [0, 255] -> float32 [-1, 1], any shape. ValueError for another type."""
+    if images.dtype != torch.uint8:
+        raise ValueError(f"to_float reads uint8 in 0..255, got {images.dtype}: as_x0 takes both forms")
     return images.float() / 127.5 - 1
 
 
 def to_uint8(x0: Tensor) -> Tensor:
-    """u = clip(floor(127.5 x0 + 128), 0, 255): float [-1, 1] -> uint8, the quantization of Karras et al. 2022's code."""
+    """u = clip(floor(127.5 x0 + 128), 0, 255): float [-1, 1] -> uint8, the quantization of Karras et al. 2022's code.
+
+    ValueError for whole numbers, which are gray levels already."""
+    if not x0.is_floating_point():
+        raise ValueError(f"to_uint8 reads floats in [-1, 1], got {x0.dtype}")
     return (127.5 * x0 + 128).clamp(0, 255).to(torch.uint8)
+
+
+def check_x0(images: Tensor, name: str = "images") -> Tensor:
+    """The images as they are: uint8, or finite floats in [-1, 1], which samples may overshoot. ValueError otherwise.
+
+    Refused are other whole numbers, NaN, infinity, and floats whose range is that of gray levels: none below 0, and some
+    above OVERSHOOT. (Size alone says nothing: samples of a hardly trained network reach hundreds, with both signs.)
+    """
+    gray = f"[0, 255], give {name}.to(torch.uint8)"
+    if images.dtype == torch.uint8:
+        return images
+    if not images.is_floating_point():
+        raise ValueError(f"{name} must be uint8 or floats in [-1, 1], not {images.dtype}: for whole numbers in {gray}")
+    low, high = torch.stack(images.aminmax()).tolist() if images.numel() else (0.0, 0.0)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError(f"{name} must be finite, got NaN or infinity")
+    if low >= 0 and high > OVERSHOOT:
+        raise ValueError(f"{name} as floats must be in [-1, 1], these go from {low:.3g} to {high:.3g}: for {gray}")
+    return images
+
+
+def as_x0(images: Tensor, name: str = "images") -> Tensor:
+    """x0 of images in either form: uint8 becomes float32 in [-1, 1], floats stay. ValueError as `check_x0`."""
+    return to_float(images) if check_x0(images, name).dtype == torch.uint8 else images
 
 
 def permutation(n: int, seed: int = 0) -> np.ndarray:

@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 from helpers import paths
 from helpers.closed_form import nearest_images
-from helpers.data import load, to_float, to_uint8
+from helpers.data import check_x0, load, to_float, to_uint8
 from helpers.measure.augmentations import edited_copies
 from helpers.models.training import Progress, descend
 from helpers.zoo.weights import read_weights, write_weights
@@ -211,20 +211,9 @@ def load_descriptor(path: str | Path | None = None, device: str | torch.device =
 def quantized(images: Tensor) -> Tensor:
     """Images as uint8: floats in [-1, 1] are rounded, as when they are written to PNG files; samples may overshoot.
 
-    ValueError for NaN or infinity, for other integers, and for floats that are no [-1, 1] at all.
+    ValueError for NaN or infinity, for other integers, and for floats that are no [-1, 1] at all: `check_x0`.
     """
-    if images.dtype == torch.uint8:
-        return images
-    if not images.is_floating_point():
-        raise ValueError(f"images are uint8 in [0, 255] or floats in [-1, 1], not {images.dtype}: "
-                         "for whole numbers in [0, 255], give images.to(torch.uint8)")
-    if not images.isfinite().all():
-        raise ValueError("images hold NaN or infinity: the sampler that made them has failed")
-    # Size alone says nothing: a trained model's samples reach 3, a hardly trained one's hundreds, but with both signs.
-    if images.amin() >= 0 and images.amax() > 4:
-        raise ValueError(f"floating images are in [-1, 1], these go from {images.amin().item():.3g} to "
-                         f"{images.amax().item():.3g}: for [0, 255], give images.to(torch.uint8)")
-    return to_uint8(images)
+    return images if check_x0(images).dtype == torch.uint8 else to_uint8(images)
 
 
 @torch.no_grad()

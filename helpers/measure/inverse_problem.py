@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from helpers.closed_form import GaussianDenoiser, GaussianPosterior, gaussian_posterior
+from helpers.data import as_x0
 from helpers.measure.residuals import residual_share
 from helpers.measure.scores import Score
 from helpers.operators import Mask, Operator
@@ -36,7 +37,8 @@ class InverseProblem:
 
     @classmethod
     def of(cls, operator: Operator, truth: Tensor, noise: float, seed: int = 1) -> "InverseProblem":
-        """Measure photographs: A x0 + sigma_y eps with the eps of a seed."""
+        """Measure photographs: A x0 + sigma_y eps with the eps of a seed. `truth` may be uint8, too: `as_x0`."""
+        truth = as_x0(truth, "truth")
         return cls(operator, truth, operator.measure(truth, noise, torch.Generator().manual_seed(seed)), noise)
 
     def first(self, n: int) -> "InverseProblem":

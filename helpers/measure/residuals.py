@@ -16,9 +16,8 @@ if the models ignore b. `residual_null` measures that level; what exceeds it is 
 import torch
 from torch import Tensor
 
-from helpers.data import to_float
+from helpers.data import as_x0
 from helpers.measure.bootstrap import DRAWS, Score, percentile_interval, resampled_counts
-from helpers.measure.descriptor import quantized
 
 
 def _residuals(x1: Tensor, x2: Tensor, baseline: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -26,9 +25,7 @@ def _residuals(x1: Tensor, x2: Tensor, baseline: Tensor) -> tuple[Tensor, Tensor
     if x1.ndim != 4 or not (x1.shape == x2.shape == baseline.shape) or not x1.numel():
         raise ValueError(f"residuals need three image sets of one shape (n, C, H, W), got {tuple(x1.shape)}, "
                          f"{tuple(x2.shape)} and {tuple(baseline.shape)}")
-    for x in (x1, x2, baseline):
-        quantized(x)                        # refuses NaN, and floats in [0, 255] that the next line would turn white
-    rows = [(to_float(x) if x.dtype == torch.uint8 else x).flatten(1).double().clamp(-1, 1) for x in (x1, x2, baseline)]
+    rows = [as_x0(x).flatten(1).double().clamp(-1, 1) for x in (x1, x2, baseline)]
     return rows[0] - rows[2], rows[1] - rows[2], rows[2]
 
 

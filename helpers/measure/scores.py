@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from helpers.closed_form import nearest_images
-from helpers.data import to_float
+from helpers.data import as_x0
 from helpers.measure.bootstrap import DRAWS, Score, crossed_counts, percentile_interval, wilson
 from helpers.measure.descriptor import quantized
 
@@ -156,12 +156,6 @@ def gl_score(features: Tensor, train_features: Tensor, threshold: float = THRESH
 # Pixels
 
 
-def _floats(images: Tensor) -> Tensor:
-    """Images as floats, after `quantized` has refused what is none: NaN, infinity, whole numbers, floats in [0, 255]."""
-    quantized(images)
-    return to_float(images) if images.dtype == torch.uint8 else images
-
-
 def memorized_fraction(images: Tensor, train_images: Tensor, ratio: float = 1 / 3) -> Score:
     """P( d1 < ratio * d2 ), d1 <= d2 the distances in pixel space to the two nearest training images.
 
@@ -173,8 +167,7 @@ def memorized_fraction(images: Tensor, train_images: Tensor, ratio: float = 1 / 
         raise ValueError(f"the ratio of the nearest distance to the next is in (0, 1], got {ratio}")
     if len(train_images) < 2 or not len(images):
         raise ValueError(f"the ratio test needs two training images and a sample: {len(train_images)}, {len(images)}")
-    quantized(train_images)
-    d, _ = nearest_images(_floats(images), train_images, k=2)                                       # (n, 2)
+    d, _ = nearest_images(as_x0(images), train_images, k=2)                                       # (n, 2)
     return _proportion(d[:, 0] < ratio * d[:, 1])
 
 
@@ -186,8 +179,7 @@ def nearest_agreement(images1: Tensor, images2: Tensor, train_images: Tensor) ->
     """
     if images1.shape != images2.shape or not len(images1):
         raise ValueError(f"two image sets of one shape are needed, got {tuple(images1.shape)} and {tuple(images2.shape)}")
-    quantized(train_images)
-    (_, i), (_, j) = (nearest_images(_floats(x), train_images, k=1) for x in (images1, images2))
+    (_, i), (_, j) = (nearest_images(as_x0(x), train_images, k=1) for x in (images1, images2))
     return _proportion(i[:, 0] == j[:, 0])
 
 

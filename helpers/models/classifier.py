@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from helpers.data import as_x0
 from helpers.models.layers import group_norm, require_images, require_whole
 
 
@@ -63,6 +64,7 @@ class Classification:
 
 @torch.no_grad()
 def classify(network: nn.Module, images: Tensor, batch: int = 1024) -> Tensor:
-    """The most likely class of each image (n, C, H, W) in [-1, 1]: (n,) int64, on the CPU."""
+    """The most likely class of each image (n, C, H, W), in [-1, 1] or uint8: (n,) int64, on the CPU."""
+    images = as_x0(images)
     device = next(network.parameters()).device
     return torch.cat([network(part.to(device).clamp(-1, 1)).argmax(1).cpu() for part in images.split(batch)])
