@@ -7,6 +7,7 @@ Its rooms teach the theory in this order, and import from earlier ones alone:
     denoiser             what a denoiser is
     kernels, samplers    coordinates of diffusion models; from noise to an image
     operators            measurements of an image
+    adapters             a reader's own network as a denoiser
     closed_form          denoisers without training: N images, a Gaussian, a Gaussian given a measurement
     guidance             denoisers led by a class or by a measurement
     models               networks, what they are trained to predict, and the loop that trains them

@@ -14,7 +14,7 @@ FLOORS = (
     {"data", "noise"},
     {"denoiser"},
     {"kernels"},
-    {"samplers", "operators"},
+    {"samplers", "operators", "adapters"},
     {"closed_form"},
     {"guidance"},
     {"models"},
