@@ -1,6 +1,7 @@
 """The book's furniture agrees with the repository: results, table of contents, pins, and no network."""
 
 import ast
+import os
 import re
 import string
 import subprocess
@@ -8,11 +9,13 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 from packaging.requirements import Requirement
+from PIL import Image
 
 from helpers.paths import NOTEBOOKS, ROOT
-from helpers.report import readme, record
+from helpers.report import cards, readme, record
 
 BOOK = ROOT / "book"
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
@@ -77,19 +80,76 @@ def test_pages_need_no_network():
     assert CONFIG["execute"]["execute_notebooks"] == "off" and CONFIG["only_build_toc_files"] is True
 
 
-def test_the_built_book_has_no_warnings_and_loads_nothing_from_elsewhere(tmp_path):
-    """A strict build, as in .ci/run, into a folder of its own."""
+ORIGIN = "https://reader:secret@github.com/Some-Body/the-book.git"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A strict build, as in .ci/run, into a folder of its own, as from a clone whose git remote is ORIGIN."""
+    folder = tmp_path_factory.mktemp("book")
     tool = Path(sys.executable).with_name("jupyter-book")
     command = [str(tool), "build", ".", "--toc", "book/_toc.yml", "-n", "-W",
-               "--keep-going", "--path-output", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, [line for line in done.stderr.splitlines() if "WARNING" in line]
-    built = [page for folder in ("book", "notebooks") for page in (tmp_path / "_build/html" / folder).glob("*.html")]
-    assert len(built) == len(PAGES)
-    for page in built:
-        tags = re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", page.read_text(encoding="utf-8"))
-        loaded = [tag for tag in tags if re.search(r"(?:src|href)=.https?:", tag)]
+               "--keep-going", "--path-output", str(folder)]
+    remote = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "remote.origin.url", "GIT_CONFIG_VALUE_0": ORIGIN}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | remote)
+    assert done.returncode == 0, [line for line in done.stderr.splitlines() if "WARNING" in line] or done.stderr[-2000:]
+    return folder / "_build/html"
+
+
+def pages_of(built):
+    return {page: page.read_text(encoding="utf-8") for folder in ("book", "notebooks")
+            for page in sorted((built / folder).glob("*.html"))}
+
+
+def test_the_built_book_has_no_warnings_and_loads_nothing_from_elsewhere(built):
+    pages = pages_of(built)
+    assert len(pages) == len(PAGES)
+    for page, text in pages.items():
+        tags = re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", text)
+        loaded = [tag for tag in tags if re.search(r"(?:src|href)=.https?:", tag) and 'rel="canonical"' not in tag]
         assert not loaded, f"{page.name} loads {loaded}"
+
+
+def test_each_page_says_what_it_is_about_where_it_is_and_where_its_source_is(built):
+    base = "https://some-body.github.io/the-book/"
+    for page, text in pages_of(built).items():
+        address = f"{base}{page.relative_to(built).as_posix()}"
+        assert f'<link rel="canonical" href="{address}" />' in text
+        tags = dict(re.findall(r'<meta (?:name|property)="([^"]+)" content="([^"]*)">', text))
+        assert 40 < len(tags["description"]) <= 200 and tags["og:title"] and tags["og:url"] == address
+        with Image.open(built / tags["og:image"].removeprefix(base)) as image:
+            assert image.size == cards.CARD
+        assert 'href="https://github.com/Some-Body/the-book"' in text and "/the-book/issues/new?" in text
+        assert "secret" not in text
+        assert ("mybinder.org/v2/gh/Some-Body/the-book/main" in text) == (page.parent.name == "notebooks")
+
+
+def test_the_root_has_what_browsers_and_crawlers_ask_for(built):
+    base = "https://some-body.github.io/the-book/"
+    listed = set(re.findall(r"<loc>(.*?)</loc>", (built / "sitemap.xml").read_text(encoding="utf-8")))
+    assert listed == {base + page.relative_to(built).as_posix() for page in pages_of(built)}
+    assert f"Sitemap: {base}sitemap.xml" in (built / "robots.txt").read_text(encoding="utf-8")
+    assert f'href="{base}book/index.html"' in (built / "404.html").read_text(encoding="utf-8")
+    root = (built / "index.html").read_text(encoding="utf-8")
+    assert "url=book/index.html" in root and 'name="description"' in root
+
+
+def test_the_built_book_carries_nothing_that_no_page_uses(built):
+    assert not [*built.rglob("*.map")] and not (built / "genindex.html").exists() and not (built / "prf-prf.html").exists()
+    assert (built / "_static/scripts/fontawesome.js").stat().st_size < 150_000
+    for page, text in pages_of(built).items():
+        scripts = re.findall(r"<script\b[^>]*>.*?</script>", text, re.S)
+        assert len(scripts) == len(set(scripts)), f"{page.name} holds a script twice"
+        assert "thebe" not in "".join(scripts) and text.count('class="pst-searchbox') <= 1
+
+
+def test_chapters_are_numbered_and_have_short_names(built):
+    for content in record.read_all():
+        number, name = readme.chapter_name(content["chapter"]).split(" ", 1)
+        assert len(name) <= 20
+        stem = readme.chapter_file(content["chapter"])
+        for page, text in pages_of(built).items():
+            assert re.search(rf'href="[^"]*"[^>]*>{number}\. {name}</a>', text), f"{page.name} does not list {stem}"
 
 
 def test_committed_files_name_no_machine():
@@ -117,7 +177,7 @@ def test_every_import_of_the_package_is_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     listed = project["dependencies"] + project["optional-dependencies"]["models"]
     declared = {Requirement(d).name.replace("-", "_").lower() for d in listed}
-    known = declared | set(sys.stdlib_module_names) | {"helpers", "PIL"}
+    known = declared | set(sys.stdlib_module_names) | {"helpers", "PIL", "yaml"}
     for path in sorted((ROOT / "helpers").rglob("*.py")):
         tree = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
         names = {alias.name for node in tree if isinstance(node, ast.Import) for alias in node.names}

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import yaml
+
 from helpers.paths import NOTEBOOKS, RESULTS, ROOT
 from helpers.report.record import read_all
 from helpers.report.tables import markdown_table
 
+TOC = ROOT / "book/_toc.yml"
 MARKERS = ("<!-- verdicts -->", "<!-- /verdicts -->")
 
 
@@ -14,12 +17,21 @@ def chapter_file(chapter: int, notebooks: Path = NOTEBOOKS) -> str | None:
     return next((path.stem for path in sorted(notebooks.glob(f"{chapter:02d}-*.md"))), None)
 
 
+def chapter_name(chapter: int, toc: Path = TOC) -> str:
+    """A chapter's number and short name, as the table of contents has it: 2 -> "2 Two regimes"; else its number."""
+    parts = yaml.safe_load(toc.read_text(encoding="utf-8"))["parts"]
+    names = {entry["file"]: entry.get("title", "") for part in parts for entry in part["chapters"]}
+    start = f"notebooks/{chapter:02d}-"
+    return f"{chapter} {next((title for file, title in names.items() if file.startswith(start)), '')}".strip()
+
+
 def readme_section(results: Path = RESULTS, notebooks: Path = NOTEBOOKS) -> str:
     """The verdict table of all chapters in Markdown, between its markers."""
     rows = []
     for content in read_all(results):
         stem = chapter_file(content["chapter"], notebooks)
-        link = f"[{content['chapter']}](notebooks/{stem}.ipynb)" if stem else str(content["chapter"])
+        name = chapter_name(content["chapter"])
+        link = f"[{name}](notebooks/{stem}.ipynb)" if stem else name
         rows += [(link, claim) for claim in content["claims"]]
     table = markdown_table(rows) if rows else "No chapter has been run yet."
     return f"{MARKERS[0]}\n{table}\n{MARKERS[1]}"
