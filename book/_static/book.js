@@ -23,3 +23,26 @@ document.addEventListener("DOMContentLoaded", () => {
     return whole(page.documentElement.outerHTML, anchor);
   };
 });
+
+/* All verdicts: show the claims that the three choices leave, and chapters that have any. */
+document.addEventListener("DOMContentLoaded", () => {
+  const form = document.querySelector(".verdict-filters");
+  if (!form) return;
+  const choices = [...form.querySelectorAll("[data-filter]")];
+  const rows = [...document.querySelectorAll("table.claims tbody tr")];
+  const show = () => {
+    const wanted = choices.filter((choice) => choice.value);
+    rows.forEach((row) => {
+      row.hidden = wanted.some((choice) => row.dataset[choice.dataset.filter] !== choice.value);
+    });
+    document.querySelectorAll("table.claims").forEach((table) => {
+      table.closest("section").hidden = !table.querySelector("tbody tr:not([hidden])");
+    });
+    const left = rows.filter((row) => !row.hidden).length;
+    form.querySelector("output").textContent = left === rows.length ? `${left} claims` : `${left} of ${rows.length} claims`;
+  };
+  choices.forEach((choice) => choice.addEventListener("change", show));
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.hidden = false;
+  show();
+});

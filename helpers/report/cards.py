@@ -43,3 +43,11 @@ def thumbnail(image: Image.Image) -> Image.Image:
 def card(image: Image.Image) -> Image.Image:
     """A figure whole, centered on a white card."""
     return ImageOps.pad(image, CARD, Image.Resampling.LANCZOS, color="white")
+
+
+def description(notebook: dict) -> str:
+    """The alternative text that a notebook gives its first stored picture; "" if it has none."""
+    for cell in notebook["cells"]:
+        if any("image/png" in output.get("data", {}) for output in cell.get("outputs", [])):
+            return cell["metadata"].get("mystnb", {}).get("image", {}).get("alt", "")
+    return ""
