@@ -45,7 +45,7 @@ class EmpiricalDenoiser(Denoiser):
         self.register_buffer("labels", labels)
         self.register_buffer("half_norms", torch.cat(halves))
 
-    def _logits(self, x: Tensor, sigma: Sigma, label: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
+    def logits(self, x: Tensor, sigma: Sigma, label: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
         """Chunks of images (n, D) and their logits (B, n), float64. |x|^2 is left out: the softmax does not see it."""
         rows, var = x.flatten(1).double(), variance(sigma, x)                      # (B, D), (B or 1, 1)
         images, half_norms = resident(self, "images", x), resident(self, "half_norms", x)
@@ -69,7 +69,7 @@ class EmpiricalDenoiser(Denoiser):
         dtype = torch.promote_types(x.dtype, torch.float32)
         peak = x.new_full((len(x), 1), torch.finfo(torch.float64).min, dtype=torch.float64)
         total, mean = torch.zeros_like(peak), torch.zeros_like(x.flatten(1), dtype=torch.float64)   # (B, 1), (B, D)
-        for y, logits in self._logits(x, sigma, label):
+        for y, logits in self.logits(x, sigma, label):
             new_peak = torch.maximum(peak, logits.amax(1, keepdim=True))            # (B, 1)
             w = (logits - new_peak).to(dtype).exp()                                 # (B, n), 1 at the peak
             shrink, peak = (peak - new_peak).exp(), new_peak
@@ -85,7 +85,7 @@ class EmpiricalDenoiser(Denoiser):
         mean, peak, total = self.mean(x, sigma, label)
         g, pulled = g.double(), torch.zeros_like(mean)
         offset = (mean * g).sum(1, keepdim=True)                                    # <D, g>, (B, 1)
-        for y, logits in self._logits(x, sigma, label):
+        for y, logits in self.logits(x, sigma, label):
             v = (logits - peak).exp() / total * (g @ y.T - offset)                  # w_i <y_i - D, g>, (B, n)
             pulled += _weighted(v, y, torch.float64, 0.0) - v.sum(1, keepdim=True) * mean
         return pulled / variance(sigma, x)
