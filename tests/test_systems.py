@@ -4,11 +4,14 @@ import dataclasses
 
 import pytest
 
+from helpers.chapters.later_work import bars, oracle_sizes
 from helpers.chapters.models import all_models, chapter_models, inverse_models
 from helpers.chapters.profiles import PROFILES
 from helpers.chapters.systems import systems
 from helpers.denoiser import NetworkDenoiser
 from helpers.zoo.spec import build, make_objective
+
+CHAPTERS = (1, 2, 3, 4, 5, 7, 8)
 
 
 @pytest.fixture(params=["laptop", "smoke", "paper"])
@@ -58,7 +61,7 @@ def test_a_profile_s_models_are_those_of_its_chapters_once():
     for profile in PROFILES.values():
         models = all_models(profile)
         assert len(set(models)) == len(models)
-        assert set(models) == {spec for chapter in range(1, 6) for spec in chapter_models(profile, chapter)}
+        assert set(models) == {spec for chapter in CHAPTERS for spec in chapter_models(profile, chapter)}
 
 
 def test_chapter_4_trains_nothing_of_its_own_and_names_what_it_takes_as_chapter_1_does(found):
@@ -76,3 +79,13 @@ def test_the_other_chapters_have_models_of_their_own():
         for chapter in (1, 2, 3, 5):
             rest = {spec for other in models.keys() - {chapter} for spec in models[other]}
             assert models[chapter] - rest, f"chapter {chapter} of {profile.name}"
+
+
+def test_chapters_7_and_8_train_nothing_of_their_own():
+    for profile in PROFILES.values():
+        known = {spec for chapter in (1, 2) for spec in chapter_models(profile, chapter)}
+        assert set(chapter_models(profile, 7)) | set(chapter_models(profile, 8)) <= known
+        one, other, seed = bars(profile).values()
+        assert differences(one, other) == {"subset_start"} and differences(one, seed) == {"recipe"}
+        assert other.subset_start == one.subset_size == profile.half
+        assert {n for n in oracle_sizes(profile)} <= set(profile.sizes)

@@ -2,6 +2,7 @@
 
 from helpers.chapters.conditional import classifier, conditional_models, few_unconditional, unconditional_models
 from helpers.chapters.finetuning import finetuning_models
+from helpers.chapters.later_work import agreement_models, oracle_models
 from helpers.chapters.profile import Profile
 from helpers.chapters.systems import systems
 from helpers.chapters.two_regimes import half_trained, two_regimes
@@ -26,9 +27,13 @@ def chapter_models(profile: Profile, chapter: int) -> list[ModelSpec]:
         return list(inverse_models(profile).values())
     if chapter == 5:
         return [*finetuning_models(profile).values(), classifier(profile)]
+    if chapter == 7:
+        return list(agreement_models(profile).values())
+    if chapter == 8:
+        return list(oracle_models(profile).values())
     return [*two_regimes(profile).values(), *half_trained(profile).values()]
 
 
 def all_models(profile: Profile) -> list[ModelSpec]:
     """Every model that some chapter of the profile uses, once."""
-    return list(dict.fromkeys(spec for chapter in (2, 1, 3, 4, 5) for spec in chapter_models(profile, chapter)))
+    return list(dict.fromkeys(spec for chapter in (2, 1, 3, 4, 5, 7, 8) for spec in chapter_models(profile, chapter)))
