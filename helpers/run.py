@@ -28,7 +28,9 @@ from helpers.report import record
 from helpers.report.files import reason, refuse_unwritable, replace_all
 from helpers.report.kernel import ChapterError, UsageError, execute, refuse_another_checkout
 from helpers.report.notebook import normalize, read_text
-from helpers.report.parameters import choose_parameters, default_parameters
+from helpers.report.parameters import choose_parameters, default_parameters, parameter_kinds
+
+LONGEST_NAME = 80    # of the parameters in a file's name; file systems take 255 bytes for all of it
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,17 @@ def find_chapter(number: str, notebooks: Path) -> Path:
 
 
 def stem_of(path: Path, chosen: dict) -> str:
-    """The name of a run's outputs: 02-two-regimes, or 02-two-regimes-seed-1 for a run with other parameters."""
-    tail = "".join(f"-{name}-{Path(value).stem if name == 'profile' else value}" for name, value in sorted(chosen.items()))
-    return path.stem + re.sub(r"[^A-Za-z0-9._-]", "_", tail)
+    """The name of a run's outputs: 02-two-regimes, or 02-two-regimes-seed-1 for a run with other parameters.
+
+    Where values are long, or hold what file names had better not, the name ends in a hash of them, so that two runs have
+    one name only if their parameters are equal.
+    """
+    shown = {name: Path(value).stem if name == "profile" else str(value) for name, value in sorted(chosen.items())}
+    tail = "".join(f"-{name}-{value}" for name, value in shown.items())
+    if len(tail) <= LONGEST_NAME and all(re.fullmatch(r"-?[A-Za-z0-9._]+", value) for value in shown.values()):
+        return path.stem + tail
+    digest = hashlib.sha256(json.dumps([shown, *map(repr, chosen.values())]).encode()).hexdigest()[:8]
+    return path.stem + re.sub(r"[^A-Za-z0-9._-]", "_", tail)[:LONGEST_NAME] + f"-{digest}"
 
 
 @dataclass(frozen=True)
@@ -83,7 +93,7 @@ def plan(path: Path, given: list[tuple[str, str]], folders: Folders, out: Path |
         raise UsageError(f"{path.name} cannot be read as a chapter: {error}") from error
     digest = hashlib.sha256(text.encode()).hexdigest()
     defaults = default_parameters(notebook)
-    chosen = choose_parameters(defaults, given)
+    chosen = choose_parameters(defaults, given, parameter_kinds(notebook))
     if chosen.get("profile", "").endswith(".toml"):     # the kernel runs in another folder than the command
         chosen["profile"] = str(Path(chosen["profile"]).expanduser().resolve())
     elsewhere = out or (folders.runs if chosen else None)

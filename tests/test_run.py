@@ -81,6 +81,17 @@ def test_other_parameters_touch_nothing_committed(folders):
     assert not list(folders.notebooks.glob("*.ipynb")) and not folders.results.exists()
 
 
+def test_lists_and_long_texts_reach_the_chapter_as_what_they_are(folders):
+    text = PARAMETERS.replace("rate = 0.5", 'rate: float = 1\nsizes = [1, 2]\npair = (1, 2)\nname = "x"')
+    look = 'report.measure({"a": (sizes, pair, rate, len(name)) == ([3, 4], (5, 6), 2.5, 260)})\n'
+    (folders.notebooks / "07-tiny.md").write_text(HEADER + text + BODY.replace("report.close()", look + "report.close()"))
+    given = [("sizes", "[3, 4]"), ("pair", "5, 6"), ("rate", "2.5"), ("name", "y" * 260)]
+    assert run.main(["7", *(word for pair in given for word in ("-p", *pair))], folders) == 0
+    (results,) = folders.runs.glob("*.json")
+    found = json.loads(results.read_text())
+    assert found["measurements"]["a"] and results.with_suffix(".ipynb").exists()
+
+
 def test_a_failing_cell_is_one_line_and_leaves_the_notebook_to_look_at(folders, capsys):
     broken = BODY.replace("report.close()", 'raise ValueError("no such luck")')
     (folders.notebooks / "07-tiny.md").write_text(HEADER + PARAMETERS + broken)

@@ -74,11 +74,26 @@ def own_kernel() -> type:
     return OwnKernel
 
 
+def write_tuples() -> None:
+    """Let papermill write a tuple as one; it would be given to the chapter as a text."""
+    from papermill.translators import PythonTranslator, papermill_translators
+
+    class Literals(PythonTranslator):
+        @classmethod
+        def translate(cls, value) -> str:
+            if isinstance(value, tuple):
+                return f"({' '.join(f'{cls.translate(item)},' for item in value)})"
+            return super().translate(value)
+
+    papermill_translators.register("python", Literals)
+
+
 def execute(source: Path, executed: Path, chosen: dict, found: Path, cwd: Path) -> None:
     """Run the notebook `source`; the chapter writes its report to `found`. A ChapterError names a cell that fails."""
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
+    write_tuples()
     for name in ("papermill", "papermill.translators", "traitlets"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
