@@ -14,6 +14,7 @@ from pathlib import Path
 
 from helpers import paths
 from helpers.chapters.profile import Finetuning, Profile, Systems
+from helpers.data import KNOWN
 from helpers.measure.scores import SSCD_THRESHOLD
 from helpers.models.training import Recipe
 
@@ -87,8 +88,11 @@ def read_profile(path: Path) -> Profile:
     """The profile that a TOML file describes: `base` names another one, every other line a field that differs from it.
 
     A table, such as [recipe] or [systems.gan], changes fields of that field. Models that the shipped zoo lacks are
-    trained into a folder of the profile's own. ValueError for anything that is no field, or not of its kind.
+    trained into a folder of the profile's own. `dataset` may be a folder of images: they are brought to the form that the
+    profile's networks read, unless its name says another. Relative paths begin at the file, for a chapter runs elsewhere.
+    ValueError for anything that is no field, or not of its kind.
     """
+    path = path.expanduser().resolve()
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -96,8 +100,20 @@ def read_profile(path: Path) -> Profile:
     base = fields.pop("base", "laptop")
     if base not in PROFILES:
         raise ValueError(f"{path.name}: base is one of {', '.join(PROFILES)}, not {base!r}")
+    for name in ("dataset", "zoo", "descriptor"):
+        if isinstance(value := fields.get(name), str) and value not in KNOWN:
+            fields[name] = str(path.parent / Path(value).expanduser())
     start = replace(PROFILES[base], name=path.stem, zoo=paths.LOCAL / f"zoo-{path.stem}")
-    return _changed(start, fields, path.name)
+    profile = _changed(start, fields, path.name)
+    return profile if profile.dataset in KNOWN else replace(profile, dataset=_formed(profile))
+
+
+def _formed(profile: Profile) -> str:
+    """The profile's folder of images, with the form that its networks read: /home/me/photos@1x28x28."""
+    if not Path(profile.dataset).is_dir():
+        return profile.dataset                      # its name says a form; or it is not there, and whoever loads it says so
+    channels, size = dict(profile.options).get("image_channels", 1), profile.systems.uvit.get("size", 28)
+    return f"{profile.dataset}@{channels}x{size}x{size}"
 
 
 def _changed(value, fields: dict, where: str):
