@@ -15,6 +15,7 @@ Its rooms teach the theory in this order, and import from earlier ones alone:
     measure              how images are compared, and how sure that is
     report               claims, verdicts, tables, figures; a notebook from a chapter's text
     chapters             the sizes and models of the book's chapters, and the desk at which they work
+    audit                the book's measurements of a reader's own models
     run                  the driver: python -m helpers.run 2
 
 The ten names that a reader needs can be had from here: `from helpers import sample, load_denoiser`.

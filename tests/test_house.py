@@ -21,7 +21,7 @@ FLOORS = (
     {"zoo"},
     {"measure"},
     {"report"},
-    {"chapters"},
+    {"chapters", "audit"},
     {"run", "zoo.__main__", "report.__main__"},
 )
 HEIGHT = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
