@@ -23,7 +23,6 @@ import torch
 from torch import Tensor, nn
 
 from helpers.closed_form import GaussianDenoiser
-from helpers.data import to_uint8
 from helpers.denoiser import DenoiserLike
 from helpers.measure.bootstrap import percentile_interval, resampled_counts
 from helpers.measure.descriptor import describe
@@ -191,7 +190,7 @@ class Comparison:
 
     def mae(self, a: Name, b: Name, noise: int = 0) -> Score:
         """MAE score of two systems; with `noise` as in `same`, of different noises: chance."""
-        return mae_score(to_uint8(self.images[a]), to_uint8(self.images[b].roll(-noise, 0)))
+        return mae_score(self.images[a], self.images[b].roll(-noise, 0))
 
     def matrix(self, names: Sequence[Name]) -> Tensor:
         """(k, k) float64: RP above the diagonal, MAE score below it, NaN on it, as in the paper's Fig. 6."""
