@@ -6,11 +6,19 @@ Some tests compare with other libraries. Where those are missing, one line says 
 
 import ast
 import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
-REFERENCES = ("diffusers", "deepinv", "azula")    # the extra `dev` of pyproject.toml
+from helpers.paths import ROOT
+
+REFERENCES = ("diffusers", "deepinv", "azula", "playwright")    # the extra `dev` of pyproject.toml
+ORIGIN = "https://reader:secret@github.com/Some-Body/the-book.git"
 
 LONGEST = ("test_smoke.py", "test_training.py", "test_jobs.py", "test_run.py")
 
@@ -39,3 +47,29 @@ def pytest_make_collect_report(collector):
         if missing := [name for name in REFERENCES if importlib.util.find_spec(name) is None]:
             raise pytest.UsageError(f"{collector.path.name} needs packages that are not installed ({', '.join(missing)}): "
                                     "run `make test`, or `pip install -r requirements-dev.txt`")
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """The pages of a strict build, as in .ci/run, into a folder of its own, as from a clone whose git remote is ORIGIN.
+
+    Built once, whatever the number of processes that share the tests.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    folder = (shared.parent if os.environ.get("PYTEST_XDIST_WORKER") else shared) / "book"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            build(folder)
+    return folder / "_build/html"
+
+
+def build(folder: Path) -> None:
+    """Build the book with warnings as errors; what failed is no folder, so that another process says why, too."""
+    tool = Path(sys.executable).with_name("jupyter-book")
+    command = [str(tool), "build", ".", "--toc", "book/_toc.yml", "-n", "-W", "--keep-going"]
+    remote = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "remote.origin.url", "GIT_CONFIG_VALUE_0": ORIGIN}
+    target = folder.with_name("book-in-the-making")
+    done = subprocess.run([*command, "--path-output", str(target)], cwd=ROOT, capture_output=True, text=True,
+                          env=os.environ | remote)
+    assert done.returncode == 0, [line for line in done.stderr.splitlines() if "WARNING" in line] or done.stderr[-2000:]
+    target.rename(folder)

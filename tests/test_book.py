@@ -1,7 +1,6 @@
 """The book's furniture agrees with the repository: results, table of contents, pins, and no network."""
 
 import ast
-import os
 import re
 import string
 import subprocess
@@ -9,7 +8,6 @@ import sys
 import tomllib
 from pathlib import Path
 
-import pytest
 import yaml
 from packaging.requirements import Requirement
 from PIL import Image
@@ -78,22 +76,6 @@ def test_pages_need_no_network():
     fonts = {path.name for path in (script.parent / "output/chtml/fonts/woff-v2").glob("*.woff")}
     assert {"MathJax_Main-Regular.woff", "MathJax_Math-Italic.woff", "MathJax_AMS-Regular.woff"} <= fonts
     assert CONFIG["execute"]["execute_notebooks"] == "off" and CONFIG["only_build_toc_files"] is True
-
-
-ORIGIN = "https://reader:secret@github.com/Some-Body/the-book.git"
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """A strict build, as in .ci/run, into a folder of its own, as from a clone whose git remote is ORIGIN."""
-    folder = tmp_path_factory.mktemp("book")
-    tool = Path(sys.executable).with_name("jupyter-book")
-    command = [str(tool), "build", ".", "--toc", "book/_toc.yml", "-n", "-W",
-               "--keep-going", "--path-output", str(folder)]
-    remote = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "remote.origin.url", "GIT_CONFIG_VALUE_0": ORIGIN}
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | remote)
-    assert done.returncode == 0, [line for line in done.stderr.splitlines() if "WARNING" in line] or done.stderr[-2000:]
-    return folder / "_build/html"
 
 
 def pages_of(built):

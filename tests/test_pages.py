@@ -1,0 +1,191 @@
+"""Every page in a browser, at two widths and in both themes: nothing fails, nothing is cut, everything is drawn.
+
+Needs Chromium or Chrome. A reader's machine may lack it, and then these tests are left out; continuous integration (CI=1) may
+not. The pages come from a server on this machine, and a request for anything else is a failure.
+"""
+
+import functools
+import os
+import re
+import shutil
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urldefrag, urlparse
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from helpers.report import home, record
+
+WIDTHS, THEMES = (1280, 390), ("light", "dark")
+MISSING = "no Chromium or Chrome on this machine: install one (Debian: apt install chromium) to see the pages as a reader does"
+FIRST_FIGURE = {"home": 900, "chapter": 1400}       # how far down, in pixels at 1280, the first figure may begin
+
+# What is looked at in the page, once for each width and theme.
+LOOK = """() => {
+  const root = document.documentElement, shown = (e) => e.clientWidth > 0;
+  const name = (e) => `${e.tagName} ${e.className} ${e.textContent.trim().slice(0, 40)}`;
+  const parts = document.querySelectorAll("pre, .bd-sidebar-primary *, .bd-sidebar-secondary *");
+  const cut = (e) => shown(e) && e.scrollWidth > e.clientWidth + 1 && !e.closest(".math");
+  const figure = document.querySelector("article img");
+  const icons = [...document.querySelectorAll("i[class*='fa-'], span[class*='fa-']")];
+  return {
+    sideways: root.scrollWidth - root.clientWidth,
+    clipped: [...parts].filter(cut).map(name),
+    theme: root.dataset.theme,
+    figure: figure && figure.getBoundingClientRect().top + scrollY,
+    broken: [...document.images].filter((i) => !i.complete || !i.naturalWidth).map((i) => i.src),
+    undescribed: [...document.images].filter((i) => i.alt.trim().length < 4).map((i) => i.src),
+    formulas: [...document.querySelectorAll(".math")].filter((m) => !m.querySelector("mjx-container")).map(name),
+    icons: icons.map(name),
+  };
+}"""
+LINKS = """() => [[...document.querySelectorAll("a[href]")].map((a) => a.href),
+                  [...document.querySelectorAll("[id]")].map((e) => e.id)]"""
+
+
+def executable() -> str | None:
+    """An installed browser, or the one that `playwright install chromium` has put where playwright looks."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as play:
+        path = executable() or play.chromium.executable_path
+        if not Path(path).exists():
+            pytest.fail(MISSING) if os.environ.get("CI") else pytest.skip(MISSING)
+        started = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def address(built):
+    """The built book on a server of this machine."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(built))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def seen(browser, address, built):
+    """Everything that is looked at: {page: {"complaints": [...], "links": ..., (width, theme): {...}}}."""
+    pages = sorted(page.relative_to(built).as_posix() for page in built.glob("*/*.html") if page.parent.name[0] != "_")
+    context = browser.new_context(viewport={"width": WIDTHS[0], "height": 900})
+    found = {}
+    for name in pages:
+        page, complaints = context.new_page(), []
+        listen(page, complaints, address)
+        page.goto(address + name, wait_until="load")
+        page.evaluate("() => window.MathJax && MathJax.startup && MathJax.startup.promise")
+        found[name] = {"complaints": complaints, "links": page.evaluate(LINKS)}
+        for theme in THEMES:
+            page.emulate_media(color_scheme=theme)
+            page.wait_for_timeout(100)          # the theme hears of the system's change by an event
+            for width in WIDTHS:
+                page.set_viewport_size({"width": width, "height": 900})
+                found[name][width, theme] = page.evaluate(LOOK)
+        page.close()
+    context.close()
+    return found
+
+
+def listen(page, complaints: list[str], address: str) -> None:
+    """Note what a page complains about, and each request that fails or leaves this machine."""
+    page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url}"))
+    page.on("response", lambda answer: complaints.append(f"{answer.status}: {answer.url}") if answer.status >= 400 else None)
+    page.on("request", lambda request: None if request.url.startswith((address, "data:", "blob:"))
+            else complaints.append(f"leaves the book: {request.url}"))
+
+
+def each(seen, key: str) -> list:
+    """(page, width, theme, value) for every value that is not empty, null or zero."""
+    return [(name, *at, look[key]) for name, looks in seen.items() for at, look in looks.items()
+            if isinstance(at, tuple) and look[key]]
+
+
+def test_no_page_complains_or_asks_for_anything_from_elsewhere(seen):
+    assert len(seen) >= 11 and not {name: looks["complaints"] for name, looks in seen.items() if looks["complaints"]}
+
+
+def test_no_page_scrolls_sideways_and_neither_code_nor_sidebars_are_cut(seen):
+    assert not each(seen, "sideways") and not each(seen, "clipped")
+
+
+def test_pictures_are_loaded_and_described_and_formulas_and_icons_drawn(seen):
+    assert not [found for key in ("broken", "undescribed", "formulas", "icons") for found in each(seen, key)]
+
+
+def test_pages_follow_the_systems_theme(seen):
+    assert {(theme, shown) for _, _, theme, shown in each(seen, "theme")} == {("light", "light"), ("dark", "dark")}
+
+
+def test_a_picture_comes_soon(seen):
+    tops = {name: looks[WIDTHS[0], "light"]["figure"] for name, looks in seen.items()}
+    assert tops["book/index.html"] < FIRST_FIGURE["home"]
+    chapters = {name: top for name, top in tops.items() if name.startswith("notebooks/")}
+    assert not {name: top for name, top in chapters.items() if top is None or top > FIRST_FIGURE["chapter"]}
+
+
+def test_links_within_the_book_lead_somewhere(seen, address, built):
+    ids = {name: set(looks["links"][1]) for name, looks in seen.items()}
+    dead = set()
+    for name, looks in seen.items():
+        for link in looks["links"][0]:
+            target, anchor = urldefrag(link)
+            file = urlparse(target).path.lstrip("/")
+            if not link.startswith(address):
+                continue
+            if not (built / file).exists() or (anchor and file in ids and anchor not in ids[file]):
+                dead.add((name, link.removeprefix(address)))
+    assert not dead
+
+
+@pytest.fixture
+def page(browser):
+    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
+        yield context.new_page()
+
+
+def test_search_finds_memorization_and_quotes_no_tex(page, address):
+    page.goto(f"{address}search.html?q=memorization")
+    page.wait_for_selector("#search-results li p.context", timeout=20_000)
+    page.wait_for_timeout(500)
+    texts = page.locator("#search-results p.context").all_inner_texts()
+    assert texts and not [text for text in texts if re.search(r"\\[a-zA-Z(]", text)]
+
+
+def test_filters_leave_the_claims_that_are_asked_for(page, address):
+    contents = [home.sourced(content) for content in record.read_all()]
+    claims = [claim | {"chapter": str(content["chapter"])} for content in contents for claim in content["claims"]]
+    page.goto(f"{address}book/verdicts.html")
+    rows = page.locator("table.claims tbody tr:visible")
+    assert rows.count() == len(claims)
+    chosen = {}
+    for key in ("verdict", "chapter", "source"):
+        chosen[key] = claims[0][key]
+        page.select_option(f"[data-filter={key}]", chosen[key])
+        wanted = [claim["id"] for claim in claims if all(claim[k] == value for k, value in chosen.items())]
+        assert [row.split("-", 2)[2] for row in rows.evaluate_all("rows => rows.map(row => row.id)")] == wanted
+        assert f"{len(wanted)} of {len(claims)}" in page.inner_text(".verdict-filters output")
+
+
+def test_counts_on_the_home_page_are_those_of_the_verdicts_page(page, address):
+    page.goto(f"{address}book/index.html")
+    counts = page.locator("table.scoreboard tfoot td").all_inner_texts()
+    page.goto(f"{address}book/verdicts.html")
+    assert sum(int(text) for text in counts if text.isdigit()) == page.locator("table.claims tbody tr").count()
+
+
+def test_a_wrong_address_has_a_page_that_leads_home(built):
+    assert "There is no page here" in (built / "404.html").read_text(encoding="utf-8")
