@@ -6,7 +6,6 @@ import string
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import yaml
 from packaging.requirements import Requirement

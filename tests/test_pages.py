@@ -1,7 +1,7 @@
 """Every page in a browser, at two widths and in both themes: nothing fails, nothing is cut, everything is drawn.
 
-Needs Chromium or Chrome. A reader's machine may lack it, and then these tests are left out; continuous integration (CI=1) may
-not. The pages come from a server on this machine, and a request for anything else is a failure.
+Needs Chromium or Chrome. A reader's machine may lack it, and then these tests are left out; continuous integration (CI=1)
+may not. The pages come from a server on this machine, and a request for anything else is a failure.
 """
 
 import functools
@@ -19,7 +19,7 @@ from playwright.sync_api import sync_playwright
 from helpers.report import home, record
 
 WIDTHS, THEMES = (1280, 390), ("light", "dark")
-MISSING = "no Chromium or Chrome on this machine: install one (Debian: apt install chromium) to see the pages as a reader does"
+MISSING = "no Chromium or Chrome on this machine: install one (Debian: apt install chromium) to look at the pages"
 FIRST_FIGURE = {"home": 900, "chapter": 1400}       # how far down, in pixels at 1280, the first figure may begin
 
 # What is looked at in the page, once for each width and theme.

@@ -1,6 +1,7 @@
 """Addresses from git, the files at the root of the pages, icons, citations and pictures of chapters."""
 
 import base64
+import importlib.util
 import io
 import json
 import subprocess
@@ -9,6 +10,7 @@ import xml.etree.ElementTree as ET
 import pytest
 import yaml
 from PIL import Image
+from pybtex.database import parse_string
 
 from helpers.paths import ROOT
 from helpers.report import cards, citation, icons, site
@@ -125,3 +127,16 @@ def test_binder_and_codespaces_install_the_same_pins():
     container = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text())
     assert container["image"].endswith("python:3.11") and container["postCreateCommand"] == "make setup"
     assert "python=3.11" in yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+
+
+def test_references_are_labeled_as_the_text_cites_them():
+    spec = importlib.util.spec_from_file_location("labels", ROOT / "book/_ext/labels.py")
+    labels = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(labels)
+    entries = parse_string("""
+        @misc{a, author = {Ho, Jonathan and Jain, Ajay and Abbeel, Pieter}, year = {2020}}
+        @misc{b, author = {van der Berg, Anna and M{\\'e}zard, Marc}, year = {2021}}
+        @misc{c, author = {Ho, Jonathan and Jain, Ajay and Other, Someone}, year = {2020}}
+        @misc{d, author = {Dhariwal, Prafulla}}""", "bibtex").entries
+    assert list(labels.AuthorYear().format_labels(list(entries.values()))) == [
+        "Ho et al., 2020a", "van der Berg and Mézard, 2021", "Ho et al., 2020b", "Dhariwal, n. d."]

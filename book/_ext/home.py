@@ -116,14 +116,13 @@ class RunningCost(Page):
 class AllClaims(Page):
     def run(self) -> list[nodes.Node]:
         contents = self.contents()
-        ends = forest.domain([claim for content in contents for claim in content["claims"]])
         names = {content["chapter"]: chapter_name(content["chapter"]) for content in contents}
-        found = [nodes.raw("", forest.filters(contents, names) + forest.legend(ends), format="html")]
+        found = [nodes.raw("", forest.filters(contents, names) + forest.legend(), format="html")]
         for content in contents:
             number = content["chapter"]
             section = nodes.section(ids=[f"claims-{number}"], names=[f"claims-{number}"])
             section += nodes.title(text=names[number])
-            section += nodes.raw("", forest.chapter_table(content, ends, f"{self.address(number)}#verdict"), format="html")
+            section += nodes.raw("", forest.chapter_table(content, f"{self.address(number)}#verdict"), format="html")
             found.append(section)
         return found
 

@@ -1,7 +1,7 @@
 """The verdicts page: claims in rows, with a filter's handles, and a forest plot drawn from the stored numbers.
 
-Each row has a small drawing on one axis for all claims: the interval as a bar, the value as a dot, chance as a tick, and
-what mean and covariance alone give as a diamond. Colors are the style sheet's, so that both themes show them.
+Each row has a small drawing on one axis for all claims of a chapter: the interval as a bar, the value as a dot, chance as a
+tick, and what mean and covariance alone give as a diamond. Colors are the style sheet's, so that both themes show them.
 """
 
 import html
@@ -13,7 +13,7 @@ COLUMNS = ("Claim", "Verdict", "Ours [95 % interval]", "On one axis")
 
 
 def domain(claims: list[dict]) -> tuple[float, float]:
-    """The axis that all claims share: from 0 to 1, and as far beyond as any of their numbers goes."""
+    """The axis that the claims of a chapter share: from 0 to 1, and as far beyond as any of their numbers goes."""
     keys = ("measured", "low", "high", "null", "linear")
     values = [claim[key] for claim in claims for key in keys if claim.get(key) is not None]
     return min([0.0, *values]), max([1.0, *values])
@@ -45,10 +45,10 @@ def drawing(claim: dict, ends: tuple[float, float]) -> str:
             f'aria-label="{label}"><title>{label}</title>{"".join(parts)}</svg>')
 
 
-def legend(ends: tuple[float, float]) -> str:
+def legend() -> str:
     """What the signs of the drawings mean, shown on a drawing of its own."""
     sample = {"measured": 0.5, "low": 0.3, "high": 0.7, "null": 0.05, "linear": 0.2}
-    shown = drawing(sample, (min(0, ends[0]), max(1, ends[1])))
+    shown = drawing(sample, (-0.1, 1.1))
     return (f'<p class="forest-legend">{shown} The dot is what we measure and the '
             "bar its interval; the dashed tick is what chance gives, the diamond what mean and covariance alone give. Thin "
             "lines stand at 0 and at 1.</p>")
@@ -80,8 +80,9 @@ def claim_row(chapter: int, claim: dict, ends: tuple[float, float], link: str) -
             f'data-source="{html.escape(source)}">{body}</tr>')
 
 
-def chapter_table(content: dict, ends: tuple[float, float], link: str) -> str:
+def chapter_table(content: dict, link: str) -> str:
     """The claims of a chapter as a table; link leads to the chapter's verdict."""
+    ends = domain(content["claims"])
     head = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
     body = "\n".join(claim_row(content["chapter"], claim, ends, link) for claim in content["claims"])
     return f'<table class="claims"><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>'
