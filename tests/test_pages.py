@@ -29,7 +29,8 @@ LOOK = """() => {
   const parts = document.querySelectorAll("pre, .bd-sidebar-primary *, .bd-sidebar-secondary *");
   const cut = (e) => shown(e) && e.scrollWidth > e.clientWidth + 1 && !e.closest(".math");
   const figure = document.querySelector("article img");
-  const icons = [...document.querySelectorAll("i[class*='fa-'], span[class*='fa-']")];
+  // Font Awesome draws a circle with a question mark for an outline that it lacks.
+  const icons = document.querySelectorAll("i[class*='fa-'], span[class*='fa-'], svg.svg-inline--fa:has(circle)");
   return {
     sideways: root.scrollWidth - root.clientWidth,
     clipped: [...parts].filter(cut).map(name),
@@ -38,7 +39,7 @@ LOOK = """() => {
     broken: [...document.images].filter((i) => !i.complete || !i.naturalWidth).map((i) => i.src),
     undescribed: [...document.images].filter((i) => i.alt.trim().length < 4).map((i) => i.src),
     formulas: [...document.querySelectorAll(".math")].filter((m) => !m.querySelector("mjx-container")).map(name),
-    icons: icons.map(name),
+    icons: [...icons].map((e) => e.getAttribute("data-icon") || name(e)),
   };
 }"""
 LINKS = """() => [[...document.querySelectorAll("a[href]")].map((a) => a.href),
