@@ -102,7 +102,8 @@ def load_diffusers(folder: str | Path, device: str | torch.device = "cpu", **opt
         if part is None or not index.get("scheduler"):
             raise ValueError("it has no unet or transformer with a scheduler")
         network, scheduler = (getattr(diffusers, index[name][1]) for name in (part, "scheduler"))
-        network = network.from_pretrained(folder / part, local_files_only=True, use_safetensors=True)
+        network = network.from_pretrained(folder / part, local_files_only=True, use_safetensors=True,
+                                          low_cpu_mem_usage=False)     # it would warn that accelerate is not installed
         scheduler = scheduler.from_pretrained(folder / "scheduler", local_files_only=True)
     except Exception as error:                          # a damaged file can raise anything
         raise ValueError(f"{folder} cannot be read as a pipeline: {str(error).strip().partition(chr(10))[0]}") from error
