@@ -2,34 +2,51 @@
 
 import pytest
 
+from helpers.measure.identification import IDENTIFIED, LEVELS, Agreement
 from helpers.measure.scores import Score
-from helpers.report.verdicts import agreement, chance, contrast, decided
+from helpers.report.verdicts import MARGIN, agreement, chance, contrast, decided
 
 
 def score(low, high):
     return Score((low + high) / 2, low, high, 100)
 
 
-@pytest.mark.parametrize("own, null, linear, verdict, note", [
-    (score(.6, .8), score(.0, .1), score(.0, .1), "reproduced", ""),
-    (score(.4, .6), score(.0, .1), score(.0, .1), "partly", "the interval is not above one half"),
-    (score(.6, .8), score(.0, .1), score(.5, .7), "partly", "RP of the Gaussian maps: 0.60"),
-    (score(.05, .8), score(.0, .1), score(.0, .01), "not at this scale",
-     "not clear of the null; the interval is not above one half"),
+def found(own=(.6, .8), null=(.0, .1), above=(.2, .3), **exceptions):
+    """An agreement with one interval for every criterion, but for those that are named."""
+    criteria = (IDENTIFIED, *LEVELS)
+    excess = {c: score(*exceptions.get(f"at_{c}".replace(".", "_"), above)) for c in criteria}
+    rates = {c: score(*own) for c in (*criteria, .88)}
+    return Agreement(rates, {c: score(*null) for c in rates}, {c: score(.4, .5) for c in rates}, excess, IDENTIFIED, .88)
+
+
+@pytest.mark.parametrize("case, verdict, note", [
+    ({}, "reproduced", ""),
+    ({"at_0_9": (-.01, .3)}, "partly", "not above the Gaussian map at t = 0.9"),
+    ({"at_identified": (.0, .3)}, "partly", "not above the Gaussian map at identification"),
+    ({"at_identified": (-.3, -.1)}, "refuted", "not above the Gaussian map at identification"),
+    ({"own": (.05, .8)}, "not at this scale", "not clear of chance"),
+    ({"own": (.05, .8), "at_0_6": (-.1, .1)}, "not at this scale",
+     "not above the Gaussian map at t = 0.6; not clear of chance"),
 ])
-def test_agreement(own, null, linear, verdict, note):
-    assert agreement(own, null, linear)[:4] == (own, null.value, verdict, note)
+def test_agreement_holds_by_every_criterion(case, verdict, note):
+    case = found(**case)
+    finding = agreement(case)
+    assert (finding.score, finding.null, finding.verdict, finding.note) == (case.rate, case.null.value, verdict, note)
+    assert finding.linear == pytest.approx(.45) and finding.level == f"RP {case.copy.value:.2f} at t = 0.88"
+    assert agreement(case, "why").note == "; ".join(filter(None, ["why", note]))
 
 
-@pytest.mark.parametrize("low, high, verdict",
-                         [(.01, .2, "reproduced"), (-.1, .2, "partly"), (-.2, .1, "not at this scale")])
+@pytest.mark.parametrize("low, high, verdict", [
+    (.01, .2, "reproduced"), (-.1, .2, "partly"), (-.2, .1, "not at this scale"), (-.2, -.01, "refuted")])
 def test_contrast(low, high, verdict):
     assert contrast(score(low, high), "why")[:4] == (score(low, high), 0.0, verdict, "why")
 
 
-@pytest.mark.parametrize("low, high, verdict", [(.01, .04, "reproduced"), (.1, .2, "partly"), (.3, .6, "not at this scale")])
-def test_chance(low, high, verdict):
-    assert chance(score(low, high), score(0, .02)).verdict == verdict
+@pytest.mark.parametrize("low, high, verdict", [
+    (.01, .02 + MARGIN, "reproduced"), (.01, .1, "partly"), (.0, .2, "not at this scale"), (.08, .2, "refuted")])
+def test_chance_is_a_margin_and_few_samples_do_not_pass_it(low, high, verdict):
+    assert chance(score(low, high), score(0, .04)).verdict == verdict
+    assert chance(score(0, .5), score(0, .6)).verdict != "reproduced"           # the old rule's loophole
 
 
 @pytest.mark.parametrize("full, part, verdict",
