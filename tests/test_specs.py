@@ -39,7 +39,7 @@ def test_the_key_depends_on_everything_and_on_nothing_else(tmp_path):
               replace(SPEC, network="cnn"), replace(SPEC, objective="vp"),
               replace(SPEC, objective_options=(("p_mean", -0.4),)), replace(SPEC, conditional=True),
               replace(SPEC, init_from="68d6e949fb25"), replace(SPEC, trainable="head"), replace(SPEC, initial_seed=0),
-              replace(SPEC, classes=(0,)), replace(SPEC, classes=(0, 1)),
+              replace(SPEC, classes=(0,)), replace(SPEC, classes=(0, 1)), replace(SPEC, teacher="68d6e949fb25"),
               *(replace(SPEC, recipe=replace(recipe, **{field.name: other(getattr(recipe, field.name))}))
                 for field in dataclasses.fields(recipe) if field.name != "bf16"),
               replace(SPEC, recipe=replace(recipe, bf16=False))]

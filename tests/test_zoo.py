@@ -14,10 +14,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from helpers import paths
-from helpers.data import load
+from helpers.data import load, to_uint8
 from helpers.models.fewstep import Distillation
 from helpers.models.training import Recipe
+from helpers.noise import initial_noise
 from helpers.samplers import sample
+from helpers.zoo import drawn
 from helpers.zoo import store as zoo
 from helpers.zoo.inventory import table, verify
 from helpers.zoo.spec import ModelSpec, build
@@ -361,3 +363,23 @@ def test_a_part_is_not_put_on_a_parent_that_was_trained_again_to_other_weights(f
         load_denoiser(child, zoo=folder)
     save_file(load_file(path), path, {name: text for name, text in header.items() if name != "parent"})
     assert torch.equal(weights(child, folder)["stem.weight"], network.stem.weight.detach().half().float())
+
+
+def test_a_student_learns_from_the_images_that_its_teacher_draws(folder, tmp_path, monkeypatch):
+    kept, shipped = tmp_path / "kept", tmp_path / "shipped"
+    monkeypatch.setattr(drawn.drawn_images, "__defaults__", ((shipped, kept),))
+    teacher = load_denoiser(SPEC, zoo=folder)
+    student = dataclasses.replace(SPEC, teacher=SPEC.key, subset_size=5)
+    images, labels = zoo.training_images(student, folder)
+    z = initial_noise(range(5), (1, 28, 28), drawn.SEED)
+    expected = to_uint8(sample(teacher, z, solver="dpmpp3m", steps=18))
+    assert (to_uint8(images).int() - expected.int()).abs().max() <= 1 and labels.tolist() == [-1] * 5
+    larger = zoo.training_images(dataclasses.replace(student, subset_size=7), folder)[0]
+    assert torch.equal(larger[:5], images) and len(larger) == 7                 # only the two new ones are drawn
+    drawn.keep(torch.full((9, 1, 28, 28), 3, dtype=torch.uint8), shipped / f"{SPEC.key}.npz")
+    assert (to_uint8(zoo.training_images(student, folder)[0]) == 3).all()       # the larger file is the one that is read
+    assert load_denoiser(student, zoo=folder).network is not None and student.parents == {SPEC.key}
+    with pytest.raises(ValueError, match="no labels"):
+        dataclasses.replace(student, classes=(1,))
+    with pytest.raises(FileNotFoundError, match="has no model 0123456789ab"):
+        zoo.training_images(dataclasses.replace(student, teacher="0123456789ab"), folder)

@@ -70,7 +70,7 @@ def _train_in_order(pool: ProcessPoolExecutor, specs: list[ModelSpec], jobs: int
     todo, running, free = list(specs), {}, list(range(jobs))
     while todo or running:
         unfinished = {spec.key for spec in todo} | {spec.key for spec, _ in running.values()}
-        for spec in [spec for spec in todo if spec.init_from not in unfinished][:len(free)]:
+        for spec in [spec for spec in todo if not spec.parents & unfinished][:len(free)]:
             todo.remove(spec)
             slot, place = free.pop(0), f"{specs.index(spec) + 1} of {len(specs)}"
             with _interrupts_held():                     # the first call starts the workers, which inherit this

@@ -47,8 +47,8 @@ OBJECTIVES = {
 
 # Fields that came after the first weights were shipped. With their default they are left out of the canonical JSON, so
 # that an old model keeps its key.
-LATER = {"initial_seed": None, "classes": (), "images": None, "recipe": {"beta1": 0.9, "label_dropout": 0.0}}
-
+LATER = {"initial_seed": None, "classes": (), "images": None, "teacher": None,
+         "recipe": {"beta1": 0.9, "label_dropout": 0.0}}
 
 # What a canonical JSON calls a reader's folder: its images name it, so that it may be moved, and must not be changed.
 FOLDER = "folder"
@@ -67,6 +67,7 @@ class ModelSpec:
     recipe                               see `training.Recipe`; its seed also draws the initial weights,
     initial_seed                         unless this is given
     init_from                            key of a parent model: where the weights start, and who teaches in distillation
+    teacher                              key of the model whose images are learned from, in place of the dataset's
     trainable                            what of the parent's network is trained, a name that `trainable.py` knows
 
     Options may be given as a dictionary or as pairs in any order: they are kept sorted, so that one model has one key.
@@ -87,6 +88,7 @@ class ModelSpec:
     initial_seed: int | None = None
     classes: tuple[int, ...] = ()
     images: str | None = None
+    teacher: str | None = None
 
     def __post_init__(self):
         if self.dataset != FOLDER or self.images is None:
@@ -105,8 +107,11 @@ class ModelSpec:
             raise ValueError(f"each of the classes is named once: got {self.classes}")
         if self.initial_seed is not None:
             _require_whole("initial_seed", self.initial_seed, -(2**63))
-        if self.init_from is not None and not re.fullmatch("[0-9a-f]{12}", str(self.init_from)):
-            raise ValueError(f"init_from is the key of a model, 12 hexadecimal digits: got {self.init_from!r}")
+        for name in ("init_from", "teacher"):
+            if (key := getattr(self, name)) is not None and not re.fullmatch("[0-9a-f]{12}", str(key)):
+                raise ValueError(f"{name} is the key of a model, 12 hexadecimal digits: got {key!r}")
+        if self.teacher is not None and (self.conditional or self.classes):
+            raise ValueError("a teacher's images have no labels: neither conditional nor classes can be asked for")
         try:
             json.dumps(dataclasses.asdict(self), allow_nan=False)
         except (TypeError, ValueError) as error:
@@ -130,6 +135,11 @@ class ModelSpec:
         return hashlib.sha256(self.json.encode()).hexdigest()[:12]
 
     @property
+    def parents(self) -> set[str]:
+        """The keys of the models that must be there before this one is trained."""
+        return {self.init_from, self.teacher} - {None}
+
+    @property
     def name(self) -> str:
         """A readable name: network and width, objective unless it is EDM's (and a student's steps), classes or condition,
         subset, seeds, and what is trained unless it is all."""
@@ -138,7 +148,8 @@ class ModelSpec:
         objective = "" if self.objective == "edm" else f"{self.objective}{steps}-"
         objective += "conditional-" if self.conditional and self.objective != "classes" else ""
         objective += f"c{''.join(map(str, self.classes))}-" if self.classes else ""
-        part = f"n{self.subset_size}" + (f"from{self.subset_start}" if self.subset_start else "")
+        part = ("taught-" if self.teacher else "") + f"n{self.subset_size}"
+        part += f"from{self.subset_start}" if self.subset_start else ""
         initial = "" if self.initial_seed is None else f"i{self.initial_seed}"
         trained = "" if self.trainable == "all" else f"-{self.trainable}"
         return f"{self.network}{width}-{objective}{part}-s{self.recipe.seed}{initial}{trained}"

@@ -16,11 +16,12 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from helpers import paths
-from helpers.data import identify
+from helpers.data import identify, to_float
 from helpers.data import load as load_dataset
 from helpers.denoiser import NetworkDenoiser
 from helpers.models import training
 from helpers.models.trainable import restrict
+from helpers.zoo.drawn import drawn_images
 from helpers.zoo.progress import say, show
 from helpers.zoo.spec import ModelSpec, build, make_objective
 from helpers.zoo.weights import read_weights, remove_leftovers, write_weights
@@ -28,12 +29,19 @@ from helpers.zoo.weights import read_weights, remove_leftovers, write_weights
 CHECKPOINTS = paths.CHECKPOINTS
 
 
-def training_images(spec: ModelSpec) -> tuple[Tensor, Tensor]:
-    """The images of a spec, (N, C, H, W) in [-1, 1], and their labels (N,). ValueError if its folder has changed since."""
+def training_images(spec: ModelSpec, zoo: Path | None = None, device: str | torch.device = "cpu") -> tuple[Tensor, Tensor]:
+    """The images of a spec, (N, C, H, W) in [-1, 1], and their labels (N,): all -1 for images that a teacher drew.
+
+    ValueError if its folder has changed since.
+    """
     if spec.images and identify(spec.dataset)[1] != spec.images:
         raise ValueError(f"the images in {spec.dataset} are not those that {spec.name} ({spec.key}) was to learn from: "
                          "they were changed meanwhile, run again")
     pool = load_dataset(spec.dataset, "pool")
+    if spec.teacher is not None:
+        teacher = load_denoiser(find(spec.teacher, zoo), device, zoo, train=False)
+        images = drawn_images(spec.teacher, teacher, spec.subset_start + spec.subset_size, tuple(pool.images.shape[1:]))
+        return to_float(images[spec.subset_start:]), torch.full((spec.subset_size,), -1)
     pool = pool.of_classes(spec.classes) if spec.classes else pool
     subset = pool.first(spec.subset_size, spec.subset_start)
     return subset.x0, subset.labels
@@ -174,7 +182,7 @@ def _alone(lock: Path, spec: ModelSpec) -> Iterator[None]:
 def _trained(spec: ModelSpec, zoo: Path | None, device: str | torch.device, checkpoint: Path, every: float, position: int,
              place: str) -> training.State:
     """The state in which the training of a spec ends."""
-    images, labels = (t.to(device) for t in training_images(spec))
+    images, labels = (t.to(device) for t in training_images(spec, zoo, device))
     network, objective = _start(spec, zoo, device)
     state = training.State(network, spec.recipe)
     loop = training.train(state, objective, images, labels if spec.conditional else None, spec.recipe, checkpoint,
