@@ -59,15 +59,25 @@ def test_several_at_a_time_are_the_same_as_one_after_the_other():
     assert all(torch.equal(together.images[k], alone.images[k]) for k in systems)
 
 
-def test_the_matrix_has_rp_above_and_mae_below_the_diagonal():
-    comparison = Comparison(noise(10))
+def test_the_matrix_has_identification_above_and_rp_below_the_diagonal():
+    comparison = Comparison(noise(10), strangers=describe(noise(5, seed=3)))
     flat = torch.linspace(-0.5, 0.5, 784).view(SHAPE).expand(10, *SHAPE)
     comparison.put("a", flat)
-    comparison.put("b", flat + 0.05)                              # 6 gray levels: within MAE's 15
+    comparison.put("b", flat + 0.05)
     comparison.put("c", -flat)
     found = comparison.matrix(["a", "b", "c"])
-    assert found.diagonal().isnan().all()
-    assert found[0, 1] == comparison.rp("a", "b").value and found[1, 0] == 1 and found[2, 0] == 0
+    assert found.diagonal().isnan().all() and found[1, 0] == comparison.rp("a", "b").value
+    assert found[0, 1] == comparison.rate("a", "b").value == 1 > found[0, 2] == comparison.rate("a", "c").value
+
+
+def test_a_pair_is_short_of_its_baseline_where_it_does_not_exceed_it():
+    a = directions(torch.ones(60))
+    near = torch.nn.functional.normalize(a + torch.tensor([0.0, 1.0]), dim=1)                       # similarity .707
+    found = comparison_of({"a": a, "b": near, "linear": directions(torch.zeros(60))}, 60)
+    short = found.short(("a", "b"))
+    assert short == [0.75, 0.8, 0.85, 0.9]                          # below, a and b pass, and only b with the baseline
+    found.features["b"] = a
+    assert found.short(("a", "b")) == []
 
 
 def test_mae_of_other_noises_pairs_noise_i_with_i_plus_k():

@@ -47,8 +47,6 @@ def test_curves_are_where_they_should_be():
     paths = {"EDM": (np.array([80.0, 1.0]), np.array([[0.0, 1.0]])), "VP": (np.array([100.0, 1.0]), np.array([[0.0, 1.0]]))}
     figure = system_plots.kernel_curves(paths, {"EDM": [HALF, MOST]}, (8, 16))
     assert figure.axes[0].get_lines()[1].get_marker() == "s" and figure.axes[0].xaxis_inverted()
-    figure = system_plots.quality([("a", "kernel", 0.3, HALF)], "error")
-    assert figure.axes[0].texts[0].get_text() == "a"
 
 
 def test_planes_put_a_across_and_b_upwards():

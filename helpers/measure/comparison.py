@@ -28,6 +28,7 @@ from helpers.measure.bootstrap import percentile_interval, resampled_counts
 from helpers.measure.descriptor import describe
 from helpers.measure.identification import (
     IDENTIFIED,
+    LEVELS,
     Agreement,
     Criterion,
     by_every_criterion,
@@ -193,11 +194,17 @@ class Comparison:
         return mae_score(self.images[a], self.images[b].roll(-noise, 0))
 
     def matrix(self, names: Sequence[Name]) -> Tensor:
-        """(k, k) float64: RP above the diagonal, MAE score below it, NaN on it, as in the paper's Fig. 6."""
+        """(k, k) float64: identification rate above the diagonal, RP at the threshold of copies below it, NaN on it."""
         found = torch.full((len(names),) * 2, torch.nan, dtype=torch.double)
         for (i, a), (j, b) in combinations(enumerate(names), 2):
-            found[i, j], found[j, i] = self.rp(a, b).value, self.mae(a, b).value
+            found[i, j], found[j, i] = self.hits(a, b, at=IDENTIFIED).mean(), self.hits(a, b).mean()
         return found
+
+    def short(self, pair: Pair, draws: int = 1000) -> list[Criterion]:
+        """The criteria by which one pair is not above its own linear baseline: the interval reaches zero."""
+        baseline = across(pair, [LINEAR])
+        criteria = [*([IDENTIFIED] if self.strangers is not None else []), *LEVELS]
+        return [at for at in criteria if not self.mean([pair], minus=baseline, at=at, draws=draws).low > 0]
 
     def mean(self, pairs: Sequence[Pair], minus: Sequence[Pair] = (), noise: int = 0, label: int = 0,
              at: Criterion | None = None, draws: int = 2000, seed: int = 0) -> Score:

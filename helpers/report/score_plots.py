@@ -69,14 +69,17 @@ def score_panels(panels_of: Mapping[str, Lines], x: str, y: str, ticks: Sequence
 
 
 def scatter(panels_of: Mapping[str, Mapping[str, Sequence[tuple[float, Score, str]]]], x: str, y: str,
-            log: bool = False) -> Figure:
-    """Scores over a measured number: {panel title: {series: [(x, Score, text)]}}; series are joined, texts annotated."""
+            log: bool = False, joined: bool = True) -> Figure:
+    """Scores over a measured number: {panel title: {series: [(x, Score, text)]}}; texts are annotated.
+
+    joined   whether the points of a series are
+    """
     figure, axes = panels(1, len(panels_of), 3.9, sharey=True)
     handles = {}
     for axis, (title, series) in zip(axes.flat, panels_of.items()):
         for k, (name, points) in enumerate(series.items()):
             handles[name] = intervals(axis, [p[0] for p in points], [p[1] for p in points], **turn(k), linewidth=1,
-                                      linestyle="-" if len(points) > 1 else "none")
+                                      linestyle="-" if joined and len(points) > 1 else "none")
             for row, (place, score, text) in enumerate(points):           # above and below in turn: neighbors touch less
                 axis.annotate(text, (place, score.value), xytext=(4, 5 - 14 * (row % 2)), textcoords="offset points",
                               fontsize=7)

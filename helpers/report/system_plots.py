@@ -36,7 +36,7 @@ def _heat(axis: Axes, values: np.ndarray, labels: Sequence[str], colors: Sequenc
 
 
 def matrix(values: np.ndarray, labels: Sequence[str], axes: Sequence[str]) -> Figure:
-    """RP above the diagonal, MAE score below: ours, and the paper's Fig. 6 redrawn below it, with cells of equal size.
+    """Ours, identification above the diagonal and RP below, and the paper's Fig. 6 redrawn under it; cells of equal size.
 
     values (k, k) with NaN on the diagonal; axes[i] says what system i varies and colors its name.
     """
@@ -45,11 +45,13 @@ def matrix(values: np.ndarray, labels: Sequence[str], axes: Sequence[str]) -> Fi
     height = sum(side) + 3.0
     figure = plt.figure(figsize=(WIDTH, height), dpi=110, facecolor="white")
     for m, inches, top, names, colors, title in (
-            (values, side[0], height - 0.3, labels, [AXES.get(a, GRAY) for a in axes], "this book"),
-            (theirs, side[1], side[1] + 0.9, paper.SYSTEMS, [BLACK] * len(theirs), "the paper's Fig. 6, redrawn")):
+            (values, side[0], height - 0.3, labels, [AXES.get(a, GRAY) for a in axes],
+             "this book: identification rate above the diagonal, RP below"),
+            (theirs, side[1], side[1] + 0.9, paper.SYSTEMS, [BLACK] * len(theirs),
+             "the paper's Fig. 6, redrawn: RP above the diagonal, MAE score below")):
         axis = figure.add_axes((0.19, (top - inches) / height, inches / WIDTH, inches / height))
         _heat(axis, m, names, colors, 6.5)
-        axis.set_title(f"{title}: RP above the diagonal, MAE score below", fontsize=10, loc="left")
+        axis.set_title(title, fontsize=10, loc="left")
     return figure
 
 
@@ -98,18 +100,6 @@ def kernel_curves(paths: Mapping[str, tuple[np.ndarray, np.ndarray]], ends: Mapp
     axes[0, 1].set_xlabel("time steps")
     axes[0, 1].set_ylabel("same end as the exact path")
     axes[0, 1].legend(fontsize=8, frameon=False, loc="lower right")
-    return figure
-
-
-def quality(points: Sequence[tuple[str, str, float, Score]], label: str) -> Figure:
-    """Agreement over quality: points of (label, axis, error, RP), each named."""
-    figure, axes = panels(1, 1, 3.8)
-    for name, kind, error, score in points:
-        intervals(axes[0, 0], [error], [score], color=AXES.get(kind, GRAY), marker="o")
-        axes[0, 0].annotate(name, (error, score.value), xytext=(5, 3), textcoords="offset points", fontsize=7,
-                            color=AXES.get(kind, GRAY))
-    axes[0, 0].set_xlabel(label)
-    axes[0, 0].set_ylabel("RP with the reference U-Net")
     return figure
 
 

@@ -5,7 +5,7 @@ its x over to a second one, which ends it. Where the second's picture begins to 
 handover is at a node: between two nodes every switch is the same experiment, and inside a step a solver would mix the two.
 A multistep solver forgets its last steps there, and starts again with Euler's.
 
-One walk of the first denoiser serves every switch. Used in chapter 8.
+One walk of the first denoiser serves every switch. Used in chapters 1 and 8.
 """
 
 from collections.abc import Sequence
