@@ -7,7 +7,7 @@ import pytest
 from helpers.chapters.later_work import bars, oracle_sizes
 from helpers.chapters.models import all_models, chapter_models, inverse_models
 from helpers.chapters.profiles import PROFILES
-from helpers.chapters.systems import systems
+from helpers.chapters.systems import independent, systems
 from helpers.denoiser import NetworkDenoiser
 from helpers.zoo.spec import build, make_objective
 
@@ -31,11 +31,22 @@ def test_each_axis_varies_what_it_says(found):
                "procedure": {"objective", "objective_options", "network", "recipe", "init_from"}}
     for name, system in found.items():
         if system.axis in allowed:
-            assert differences(system.spec, base) <= allowed[system.axis], name
+            own_seed = {"recipe"} if name.startswith("edm-") else set()
+            assert differences(system.spec, base) <= allowed[system.axis] | own_seed, name
     assert differences(found["unet-order"].spec, base) == {"recipe", "initial_seed"}
     assert found["unet-order"].spec.initial_seed == base.recipe.seed != found["unet-order"].spec.recipe.seed
     assert differences(found["unet-init"].spec, base) == {"initial_seed"}
     assert differences(found["uvit-seed"].spec, found["uvit"].spec) == {"recipe"}
+
+
+def test_trainings_that_share_a_seed_are_not_independent(found):
+    def two(a, b):
+        return independent(found[a].spec, found[b].spec)
+
+    assert two("unet", "unet-seed") and two("unet-seed", "vp") and two("edm-vp", "edm-ve")
+    assert not two("unet", "vp") and not two("unet", "unet-wide")
+    assert not two("unet", "unet-order") and not two("unet-order", "unet-init")
+    assert not two("unet", "tuned")
 
 
 def test_every_system_is_a_model_of_its_own_on_the_same_images(found):

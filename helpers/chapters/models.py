@@ -5,7 +5,7 @@ from helpers.chapters.finetuning import finetuning_models
 from helpers.chapters.later_work import agreement_models, oracle_models
 from helpers.chapters.profile import Profile
 from helpers.chapters.systems import systems
-from helpers.chapters.two_regimes import half_trained, two_regimes
+from helpers.chapters.two_regimes import half_trained, students, two_regimes
 from helpers.zoo import ModelSpec
 
 
@@ -31,7 +31,8 @@ def chapter_models(profile: Profile, chapter: int) -> list[ModelSpec]:
         return list(agreement_models(profile).values())
     if chapter == 8:
         return list(oracle_models(profile).values())
-    return [*two_regimes(profile).values(), *half_trained(profile).values()]
+    return [*two_regimes(profile).values(), *half_trained(profile).values(),
+            *students(profile).values()]
 
 
 def all_models(profile: Profile) -> list[ModelSpec]:

@@ -43,6 +43,17 @@ def systems(profile: Profile) -> dict[str, System]:
     return found | _procedures(base, sizes, profile) | _not_diffusion(base, sizes, profile.seeds)
 
 
+def independent(first: ModelSpec, second: ModelSpec) -> bool:
+    """Whether two trainings share neither initial weights nor order of the data and noise: no seed of theirs is the same.
+
+    Two that share one are pulled alike by it, and agree more than two models that somebody trains anew.
+    """
+    def seeds(spec: ModelSpec) -> set[int]:
+        return {spec.recipe.seed, spec.recipe.seed if spec.initial_seed is None else spec.initial_seed}
+
+    return not seeds(first) & seeds(second)
+
+
 def _training(base: ModelSpec) -> dict[str, System]:
     """One ingredient of a training run at a time: where the weights start, the order of the data, the optimizer."""
     order = replace(base, recipe=replace(base.recipe, seed=2), initial_seed=base.recipe.seed)
@@ -68,12 +79,18 @@ def _architectures(base: ModelSpec, sizes: Systems, seeds: tuple[int, int]) -> d
 
 
 def _kernels(base: ModelSpec, other: ModelSpec) -> dict[str, System]:
-    """The reference network, trained in another kernel's coordinates and with its weighting; VP with the other seed, too."""
+    """The reference network, trained in another kernel's coordinates and with its weighting; VP with the other seed, too.
+
+    Then each kernel's noise levels under EDM's preconditioning, and a seed of its own for each.
+    """
     labels = {"vp": "VP (score SDE)", "sub-vp": "sub-VP", "ve": "VE", "flow": "flow matching"}
     found = {name: System(label, "kernel", replace(base, objective=name, objective_options=()))
              for name, label in labels.items()}
     again = replace(other, objective="vp", objective_options=())
-    return found | {"vp-seed": System("VP, other seed", "training", again)}
+    shared = {f"edm-{name}": System(f"EDM on {label} levels", "kernel", replace(
+        base, objective=f"edm-{name}", objective_options=(), recipe=replace(base.recipe, seed=3 + k)))
+        for k, (name, label) in enumerate({"vp": "VP", "sub-vp": "sub-VP", "ve": "VE"}.items())}
+    return found | {"vp-seed": System("VP, other seed", "training", again)} | shared
 
 
 def _procedures(base: ModelSpec, sizes: Systems, profile: Profile) -> dict[str, System]:
