@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from helpers.measure.by_class import best_other, between, between_unrelated, of_class
+from helpers.measure.by_class import best_other, between, of_class, unrelated
 
 SHAPES = [(2, 3), (3, 3), (4, 3), (7, 3), (2, 10)]             # (noises, classes): fewer noises than classes, too
 
@@ -20,7 +20,7 @@ def units(*shape, seed=0):
 
 def test_descriptors_that_do_not_pair_are_an_error():
     with pytest.raises(ValueError, match="needs two noises or more"):
-        between_unrelated(units(1), units(1, 3))
+        unrelated(units(1, 3))
     for free, bound in ((units(1), units(4, 3)), (units(4), units(1, 3)), (units(4), units(4)), (units(4, 3), units(4, 3))):
         with pytest.raises(ValueError, match=r"need descriptors \(n, d\) and \(n, k, d\)"):
             between(free, bound)                               # one would be taken for all
@@ -28,8 +28,7 @@ def test_descriptors_that_do_not_pair_are_an_error():
 
 def test_descriptors_that_make_no_similarity_are_an_error():
     f, long = units(4, 3), 2 * units(4, 3)
-    for call in (lambda: between(units(4), long), lambda: between(2 * units(4), f),
-                 lambda: between_unrelated(units(4), long)):
+    for call in (lambda: between(units(4), long), lambda: between(2 * units(4), f)):
         with pytest.raises(ValueError, match="lengths from .* to 2:"):
             call()
 
@@ -52,10 +51,12 @@ def test_between_compares_an_image_with_its_own_noise_under_every_class(n, k):
 
 
 @pytest.mark.parametrize("n, k", SHAPES)
-def test_between_unrelated_compares_it_with_later_noises_one_a_class(n, k):
+def test_unrelated_takes_later_noises_one_a_class(n, k):
     free, bound = units(n), units(n, k, seed=1)
     expected = [[(free[i] * bound[(i + 1 + c % (n - 1)) % n, c]).sum().item() for c in range(k)] for i in range(n)]
-    torch.testing.assert_close(between_unrelated(free, bound), torch.tensor(expected, dtype=torch.double))
+    torch.testing.assert_close(between(free, unrelated(bound)), torch.tensor(expected, dtype=torch.double))
+    values = torch.arange(n * k).view(n, k)                    # of what is a number for each image, too
+    assert torch.equal(unrelated(values), unrelated(values[..., None]).squeeze(2))
 
 
 @pytest.mark.parametrize("n, k", SHAPES)
@@ -63,7 +64,7 @@ def test_unrelated_is_never_the_same_noise_and_with_enough_noises_another_for_ea
     """The image of noise j under class c resembles each free one by (j k + c) / (n k), so that products tell pairs."""
     cosines = torch.arange(n * k, dtype=torch.double).view(n, k) / (n * k)
     free, bound = torch.tensor([[1.0, 0.0]]).double().expand(n, 2), torch.stack([cosines, (1 - cosines**2).sqrt()], dim=2)
-    found = (between_unrelated(free, bound) * n * k).round()
+    found = (between(free, unrelated(bound)) * n * k).round()
     noises, classes = (found // k).int().tolist(), (found % k).int().tolist()
     assert classes == [list(range(k))] * n
     assert all(i not in row for i, row in enumerate(noises))
@@ -74,6 +75,6 @@ def test_of_class_and_best_other_part_a_row_into_its_class_and_the_rest():
     values, label = torch.tensor([[0.9, 0.1, 0.3], [0.2, 0.4, -0.5], [-0.3, -0.2, -0.1]]), torch.tensor([0, 2, 1])
     kept = values.clone()
     torch.testing.assert_close(of_class(values, label), torch.tensor([0.9, -0.5, -0.2]))
-    torch.testing.assert_close(best_other(values, label), torch.tensor([0.3, 0.4, -0.1]))
-    both = torch.maximum(of_class(values, label), best_other(values, label))
+    assert best_other(values, label).tolist() == [2, 1, 2]
+    both = torch.maximum(of_class(values, label), of_class(values, best_other(values, label)))
     assert torch.equal(both, values.amax(1)) and torch.equal(values, kept)

@@ -8,7 +8,7 @@ compared with all k,
     matched  P( M(x, x^c) > t ) for the class c that a classifier sees in x
 
 The best of k tries succeeds more often than one, also by chance. Its honest null is the best of k *unrelated* images of the
-same model, one of each class, from k other noises. Used in chapter 3.
+same model, one of each class, from k other noises (`unrelated`). Used in chapter 3.
 """
 
 import torch
@@ -28,13 +28,16 @@ def between(free: Tensor, bound: Tensor) -> Tensor:
     return torch.einsum("nd,nkd->nk", free, bound)
 
 
-def between_unrelated(free: Tensor, bound: Tensor) -> Tensor:
-    """M(x_i, x_j^c), j = i + 1 + c (cyclic): as `between`, but a noise that is not i, another for each class if n > k."""
-    n, k, _ = bound.shape
+def unrelated(values: Tensor) -> Tensor:
+    """values (n, k, ...) with row j = i + 1 + c (cyclic) in the place of row i: for each class another noise, never i.
+
+    Of descriptors or of what is known of each image; for each class another noise if n > k. ValueError if n < 2.
+    """
+    n, k = values.shape[:2]
     if n < 2:
         raise ValueError("an unrelated noise needs two noises or more")
     index = (torch.arange(n)[:, None] + 1 + torch.arange(k) % (n - 1)) % n                          # (n, k)
-    return between(free, bound[index, torch.arange(k)])
+    return values[index, torch.arange(k)]
 
 
 def _check_labels(values: Tensor, label: Tensor) -> None:
@@ -50,8 +53,8 @@ def of_class(values: Tensor, label: Tensor) -> Tensor:
 
 
 def best_other(values: Tensor, label: Tensor) -> Tensor:
-    """The greatest of values (n, k) over the classes that are not the row's label (n,): (n,). ValueError if k < 2."""
+    """The class, other than the row's label (n,), with the greatest of values (n, k): (n,). ValueError if k < 2."""
     _check_labels(values, label)
     if values.shape[1] < 2:
         raise ValueError("one class has no other: best_other needs two or more")
-    return values.scatter(1, label[:, None], -torch.inf).amax(1)
+    return values.scatter(1, label[:, None], -torch.inf).argmax(1)
