@@ -46,7 +46,7 @@ def sourced(content: dict) -> dict:
 
 
 def tally(claims: list[dict]) -> dict[str, Counter]:
-    """How many claims of each group have each verdict: {"Claims of the paper": {"reproduced": 4}}."""
+    """How many claims of each group have each verdict: {"Published claims": {"reproduced": 4}}."""
     return {title: Counter(claim["verdict"] for claim in group) for title, group in grouped(claims).items()}
 
 

@@ -14,7 +14,7 @@ WORDS = {                                # a verdict in words: only what was see
     "second-hand": {"reproduced": "as reported", "partly": "partly as reported"},
     "ours": {"reproduced": "holds", "partly": "holds in part", "refuted": "the opposite holds"},
 }
-GROUPS = {"Claims of the paper": ("quoted", "second-hand"), "Our additions": ("ours",)}
+GROUPS = {"Published claims": ("quoted", "second-hand"), "Our additions": ("ours",)}
 
 
 def in_words(claim: dict) -> str:
@@ -23,7 +23,7 @@ def in_words(claim: dict) -> str:
 
 
 def grouped(claims: list[dict]) -> dict[str, list[dict]]:
-    """The paper's claims apart from our additions; a group without any is left out."""
+    """What was published, by the paper or after it, apart from our additions; a group without any is left out."""
     found = {title: [c for c in claims if c.get("source", "quoted") in sources] for title, sources in GROUPS.items()}
     return {title: group for title, group in found.items() if group}
 
