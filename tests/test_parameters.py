@@ -94,4 +94,4 @@ def test_two_choices_never_have_one_file():
 
 def test_short_plain_values_are_read_in_the_name():
     assert stem(seed=3, profile="smoke") == "07-tiny-profile-smoke-seed-3"
-    assert stem(profile="/home/me/mine.toml", rate=-0.5) == "07-tiny-profile-mine-rate--0.5"
+    assert stem(profile="/data/mine.toml", rate=-0.5) == "07-tiny-profile-mine-rate--0.5"

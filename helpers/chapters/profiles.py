@@ -109,7 +109,7 @@ def read_profile(path: Path) -> Profile:
 
 
 def _formed(profile: Profile) -> str:
-    """The profile's folder of images, with the form that its networks read: /home/me/photos@1x28x28."""
+    """The profile's folder of images, with the form that its networks read: /data/photos@1x28x28."""
     if not Path(profile.dataset).is_dir():
         return profile.dataset                      # its name says a form; or it is not there, and whoever loads it says so
     channels, size = dict(profile.options).get("image_channels", 1), profile.systems.uvit.get("size", 28)

@@ -72,7 +72,7 @@ def load(name: str | Path, split: str = "train", size: int | None = None, channe
 def identify(name: str) -> tuple[str, str | None]:
     """The one name of a dataset, wherever it is asked from, and for a folder `fingerprint` of its training images.
 
-    ("cifar10", None), or ("/home/me/photos@1x28x28", "0123456789abcdef"). ValueError as `load`.
+    ("cifar10", None), or ("/data/photos@1x28x28", "0123456789abcdef"). ValueError as `load`.
     """
     if name in KNOWN:
         return name, None

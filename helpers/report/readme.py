@@ -22,7 +22,8 @@ def chapter_name(chapter: int, toc: Path = TOC) -> str:
     parts = yaml.safe_load(toc.read_text(encoding="utf-8"))["parts"]
     names = {entry["file"]: entry.get("title", "") for part in parts for entry in part["chapters"]}
     start = f"notebooks/{chapter:02d}-"
-    return f"{chapter} {next((title for file, title in names.items() if file.startswith(start)), '')}".strip()
+    title = next((title for file, title in names.items() if file.startswith(start)), "")
+    return f"{chapter} {title.removeprefix(f'{chapter}. ')}".strip()         # a part that Sphinx does not number says it
 
 
 def readme_section(results: Path = RESULTS, notebooks: Path = NOTEBOOKS) -> str:
