@@ -22,7 +22,8 @@ TEXT = """# Is it so?
 
 def claim(**other):
     return {"id": "a", "statement": "A < B", "paper": "RP .5", "measured": 0.5, "low": 0.25, "high": 0.75, "null": 0.0,
-            "n": 64, "verdict": "partly", "note": "", "source": "quoted"} | other
+            "n": 64, "verdict": "partly", "note": "", "source": "quoted", "linear": None,
+            "level": ""} | other
 
 
 def content(*claims, chapter=2):
@@ -61,18 +62,11 @@ def test_the_scoreboard_counts_the_papers_claims_apart_from_our_additions():
 
 
 def test_the_scoreboard_agrees_with_the_results_that_are_stored():
-    contents = [home.sourced(stored) for stored in record.read_all()]
+    contents = record.read_all()
     html = home.scoreboard(contents, {stored["chapter"]: "x" for stored in contents})
     for stored in contents:
         assert sum(counts(html, f"{stored['chapter']} ")) == len(stored["claims"])
     assert sum(counts(html, "All")) == sum(len(stored["claims"]) for stored in contents)
-
-
-def test_a_claim_that_was_stored_without_a_source_gets_it_from_its_words():
-    old = claim(paper="not in the paper")
-    del old["source"]
-    assert home.sourced(content(old))["claims"][0]["source"] == "ours"
-    assert home.sourced(content(claim(paper="not in the paper")))["claims"][0]["source"] == "quoted"
 
 
 def test_the_cost_is_the_sum_of_the_chapters():
@@ -98,7 +92,7 @@ def test_a_row_has_an_anchor_its_source_and_what_the_filters_look_at():
     assert tree.get("id") == "claim-2-a" and tree.find(".//a[@href='#claim-2-a']") is not None
     assert (tree.get("data-chapter"), tree.get("data-verdict"), tree.get("data-source")) == ("2", "partly", "quoted")
     text = "".join(tree.itertext())
-    assert "A < B" in text and "The paper (quoted): RP .5" in text and "RP .4; a & b" in text and "n = 64" in text
+    assert "A < B" in text and "Published (quoted): RP .5" in text and "RP .4; a & b" in text and "n = 64" in text
     ours = forest.claim_row(2, claim(source="ours", verdict="reproduced"), (0, 1), "x")
     assert "Our addition: RP .5" in ours and "<b>holds</b>" in ours
 

@@ -16,7 +16,7 @@ from urllib.parse import urldefrag, urlparse
 import pytest
 from playwright.sync_api import sync_playwright
 
-from helpers.report import home, record
+from helpers.report import record
 
 WIDTHS, THEMES = (1280, 390), ("light", "dark")
 MISSING = "no Chromium or Chrome on this machine: install one (Debian: apt install chromium) to look at the pages"
@@ -167,7 +167,7 @@ def test_search_finds_memorization_and_quotes_no_tex(page, address):
 
 
 def test_filters_leave_the_claims_that_are_asked_for(page, address):
-    contents = [home.sourced(content) for content in record.read_all()]
+    contents = record.read_all()
     claims = [claim | {"chapter": str(content["chapter"])} for content in contents for claim in content["claims"]]
     page.goto(f"{address}book/verdicts.html")
     rows = page.locator("table.claims tbody tr:visible")

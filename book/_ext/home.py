@@ -33,7 +33,7 @@ class Page(SphinxDirective):
     """What the directives share: results, texts and addresses of chapters, as dependencies of the page."""
 
     def contents(self) -> list[dict]:
-        return [home.sourced(content) for number in sorted(chapters()) if (content := stored(number, self.env))]
+        return [content for number in sorted(chapters()) if (content := stored(number, self.env))]
 
     def text(self, chapter: int) -> str:
         path = NOTEBOOKS / f"{chapter_file(chapter)}.md"

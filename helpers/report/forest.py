@@ -35,7 +35,7 @@ def drawing(claim: dict, ends: tuple[float, float]) -> str:
     if claim["low"] is not None:
         parts.append(f'<line class="interval" x1="{x(claim["low"])}" x2="{x(claim["high"])}" y1="{middle}" y2="{middle}"/>')
         said.append(f"interval {number(claim['low'])} to {number(claim['high'])}")
-    if claim.get("linear") is not None:
+    if claim["linear"] is not None:
         at = float(x(claim["linear"]))
         parts.append(f'<path class="linear" d="M{at - 5:.1f} {middle}l5 -5l5 5l-5 5z"/>')
         said.append(f"mean and covariance {number(claim['linear'])}")
@@ -61,18 +61,18 @@ def anchor(chapter: int, claim: dict) -> str:
 
 def claim_row(chapter: int, claim: dict, ends: tuple[float, float], link: str) -> str:
     """A claim as a row of the table, which a phone shows as a card."""
-    source, verdict = claim.get("source", "quoted"), claim["verdict"]
+    source, verdict = claim["source"], claim["verdict"]
     name = anchor(chapter, claim)
-    notes = "; ".join(text for text in (claim.get("level"), claim["note"]) if text)
+    notes = "; ".join(text for text in (claim["level"], claim["note"]) if text)
     ours = number(claim["measured"])
     if claim["low"] is not None:
         ours += f' <span class="interval">[{number(claim["low"])}, {number(claim["high"])}]</span>'
     first = (f'<a class="claim-link" href="#{name}" aria-label="Link to this claim">#</a> '
              f'<a href="{html.escape(link)}">{html.escape(claim["statement"])}</a>'
-             f'<small>The paper ({source}): {html.escape(claim["paper"])}</small>'
+             f'<small>Published ({source}): {html.escape(claim["paper"])}</small>'
              + (f"<small>{html.escape(notes)}</small>" if notes else ""))
     if source == "ours":
-        first = first.replace("The paper (ours): ", "Our addition: ")
+        first = first.replace("Published (ours): ", "Our addition: ")
     size = f"<small>n = {number(claim['n'])}</small>" if claim["n"] is not None else ""
     cells = (first, f"<b>{html.escape(in_words(claim))}</b>", ours + size, drawing(claim, ends))
     body = "".join(f'<td data-label="{label}">{cell}</td>' for label, cell in zip(COLUMNS, cells))
@@ -94,7 +94,7 @@ def filters(contents: list[dict], names: dict[int, str]) -> str:
     choices = {
         "chapter": [(str(n), name) for n, name in names.items()],
         "verdict": [(v, v) for v in dict.fromkeys(claim["verdict"] for claim in claims)],
-        "source": [(s, s) for s in dict.fromkeys(claim.get("source", "quoted") for claim in claims)],
+        "source": [(s, s) for s in dict.fromkeys(claim["source"] for claim in claims)],
     }
     selects = ""
     for key, values in choices.items():

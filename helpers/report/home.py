@@ -8,7 +8,7 @@ import html
 import re
 from collections import Counter
 
-from helpers.report.claims import VERDICTS, source_of
+from helpers.report.claims import VERDICTS
 from helpers.report.readme import chapter_name
 from helpers.report.tables import GROUPS, css_class, grouped
 
@@ -39,19 +39,13 @@ def answer(text: str) -> str:
     return _first(BOLD, takeaway(text), "a sentence in bold in its first takeaway")
 
 
-def sourced(content: dict) -> dict:
-    """A chapter's results, with the source of each claim also where it was stored before claims had one."""
-    claims = [claim | {"source": claim.get("source") or source_of(claim["paper"])} for claim in content["claims"]]
-    return content | {"claims": claims}
-
-
 def tally(claims: list[dict]) -> dict[str, Counter]:
     """How many claims of each group have each verdict: {"Published claims": {"reproduced": 4}}."""
     return {title: Counter(claim["verdict"] for claim in group) for title, group in grouped(claims).items()}
 
 
 def scoreboard(contents: list[dict], links: dict[int, str]) -> str:
-    """A table of counts as HTML: a row for each chapter and one of sums; the paper's claims, then our additions.
+    """A table of counts as HTML: a row for each chapter and one of sums; published claims, then our additions.
 
     contents   stored results of chapters; links: the address of each chapter's page
     """

@@ -19,12 +19,12 @@ GROUPS = {"Published claims": ("quoted", "second-hand"), "Our additions": ("ours
 
 def in_words(claim: dict) -> str:
     """A claim's verdict as a table says it, by who makes the claim."""
-    return WORDS[claim.get("source", "quoted")].get(claim["verdict"], claim["verdict"])
+    return WORDS[claim["source"]].get(claim["verdict"], claim["verdict"])
 
 
 def grouped(claims: list[dict]) -> dict[str, list[dict]]:
     """What was published, by the paper or after it, apart from our additions; a group without any is left out."""
-    found = {title: [c for c in claims if c.get("source", "quoted") in sources] for title, sources in GROUPS.items()}
+    found = {title: [c for c in claims if c["source"] in sources] for title, sources in GROUPS.items()}
     return {title: group for title, group in found.items() if group}
 
 
@@ -52,12 +52,12 @@ def row(claim: dict) -> tuple[str, ...]:
     ours = number(claim["measured"])
     if claim["low"] is not None:
         ours += f" [{number(claim['low'])}, {number(claim['high'])}]"
-    notes = [text for text in (claim.get("level"), claim["note"]) if text]
+    notes = [text for text in (claim["level"], claim["note"]) if text]
     return (
         claim["statement"],
         claim["paper"],
         ours,
-        number(claim.get("linear")),
+        number(claim["linear"]),
         number(claim["null"]),
         number(claim["n"]),
         in_words(claim) + (f" ({'; '.join(notes)})" if notes else ""),
