@@ -33,7 +33,6 @@ from helpers.measure.identification import (
     Criterion,
     by_every_criterion,
     identified,
-    mean_similarity,
     rivals,
 )
 from helpers.measure.scores import THRESHOLD, Score, check_threshold, mae_score, max_similarity, rp_null, rp_score, wilson
@@ -134,7 +133,7 @@ class Comparison:
             values = values.roll(-noise, 0)
             return values.roll(-label, 1) if label else values
 
-        similarity = mean_similarity(self.features[a], moved(self.features[b]))
+        similarity = torch.cosine_similarity(self.features[a], moved(self.features[b]), dim=-1)
         if at == IDENTIFIED:
             return identified(similarity, self.rivals(a), moved(self.rivals(b)))
         return (similarity > (self.threshold if at is None else at)).double()

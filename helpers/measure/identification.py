@@ -14,7 +14,6 @@ b were one more stranger, the rate would be 1 / (N + 1); so N is always quoted. 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from helpers.measure.bootstrap import Score
@@ -109,8 +108,3 @@ def by_every_criterion(mean: Callable[..., Score], threshold: float, strangers: 
     rates, nulls, linear = ({c: mean(what, c) for c in every} for what in ("pairs", "null", "linear"))
     return Agreement(rates, nulls, linear, {c: mean("above", c) for c in criteria}, criteria[0] if strangers else threshold,
                      threshold)
-
-
-def mean_similarity(f1: Tensor, f2: Tensor) -> Tensor:
-    """M, elementwise: descriptors (..., d), (..., d) -> (...)."""
-    return torch.cosine_similarity(f1, f2, dim=-1)
