@@ -23,6 +23,8 @@ SPEC = ModelSpec(subset_size=16, options=(("multipliers", (1, 2)), ("width", 8))
 replace = dataclasses.replace
 TUNED = replace(SPEC, options=(("classes", 10), *SPEC.options), conditional=True, classes=(5, 7),
                 init_from="68d6e949fb25", trainable="lora", recipe=replace(SPEC.recipe, label_dropout=0.1))
+TOLD = replace(SPEC, options=(("classes", 540), ("words", "attributes"), *SPEC.options), conditional=True,
+               captions="attributes")
 
 
 def test_the_key_depends_on_everything_and_on_nothing_else(tmp_path):
@@ -40,6 +42,7 @@ def test_the_key_depends_on_everything_and_on_nothing_else(tmp_path):
               replace(SPEC, objective_options=(("p_mean", -0.4),)), replace(SPEC, conditional=True),
               replace(SPEC, init_from="68d6e949fb25"), replace(SPEC, trainable="head"), replace(SPEC, initial_seed=0),
               replace(SPEC, classes=(0,)), replace(SPEC, classes=(0, 1)), replace(SPEC, teacher="68d6e949fb25"),
+              TOLD, replace(TOLD, captions="shuffled"), replace(TOLD, withheld=True),
               *(replace(SPEC, recipe=replace(recipe, **{field.name: other(getattr(recipe, field.name))}))
                 for field in dataclasses.fields(recipe) if field.name != "bf16"),
               replace(SPEC, recipe=replace(recipe, bf16=False))]

@@ -72,19 +72,20 @@ class UViT(nn.Module):
 
     size, patch   side of the image, of a patch: (size / patch)^2 tokens
     dim, depth    channels of a token, blocks on each side of the middle one
+    words         as in `UNet`
     """
 
     outer = {"stem", "out", "smooth", "embed", "position"}
 
     def __init__(self, image_channels: int = 1, size: int = 28, patch: int = 4, dim: int = 128, depth: int = 3,
-                 heads: int = 4, classes: int = 0):
+                 heads: int = 4, classes: int = 0, words: str | None = None):
         super().__init__()
         require_whole(image_channels=image_channels, size=size, patch=patch, dim=dim, heads=heads)
         require_whole(0, depth=depth, classes=classes)
         if size % patch or dim % heads:
             raise ValueError(f"patch must divide size and heads must divide dim: {patch}, {size}, {heads}, {dim}")
         self.image_channels, self.size, self.patch, self.classes = image_channels, size, patch, classes
-        self.embed = Embedding(dim, classes)
+        self.embed = Embedding(dim, classes, words=words)
         self.stem = nn.Linear(image_channels * patch**2, dim)
         self.position = nn.Parameter(0.02 * torch.randn(1, (size // patch) ** 2 + 1, dim))
         self.before = nn.ModuleList(TransformerBlock(dim, heads) for _ in range(depth))

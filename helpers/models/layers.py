@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from helpers.models.words import label_table
+
 
 def require_whole(least: int = 1, **sizes: int) -> None:
     """ValueError unless every size is a whole number, `least` or more."""
@@ -48,7 +50,7 @@ def noise_layers(features: int, dim: int) -> list[nn.Module]:
     return [nn.Linear(features, dim), nn.SiLU(), nn.Linear(dim, dim)]
 
 
-def embed(c_noise: Tensor, label: Tensor | None, noise: nn.Sequential, table: nn.Embedding | None,
+def embed(c_noise: Tensor, label: Tensor | None, noise: nn.Sequential, table: nn.Module | None,
           scale: float = 1000.0) -> Tensor:
     """noise(features(c_noise)) + table[label]: noise level (B,) and label (B,) or None as one vector, (B, dim).
 
@@ -61,12 +63,15 @@ def embed(c_noise: Tensor, label: Tensor | None, noise: nn.Sequential, table: nn
 
 
 class Embedding(nn.Module):
-    """Noise level and label as one vector: c_noise (B,), label (B,) or None -> (B, dim). label = classes: "no label"."""
+    """Noise level and label as one vector: c_noise (B,), label (B,) or None -> (B, dim). label = classes: "no label".
 
-    def __init__(self, dim: int, classes: int = 0, features: int = 64):
+    words   as in `UNet`
+    """
+
+    def __init__(self, dim: int, classes: int = 0, features: int = 64, words: str | None = None):
         super().__init__()
         self.noise = nn.Sequential(*noise_layers(features, dim))
-        self.classes_of = nn.Embedding(classes + 1, dim) if classes else None
+        self.classes_of = label_table(classes, dim, words)
 
     def forward(self, c_noise: Tensor, label: Tensor | None) -> Tensor:
         return embed(c_noise, label, self.noise, self.classes_of)

@@ -18,6 +18,7 @@ from helpers.models.layers import (
     require_whole,
     zero,
 )
+from helpers.models.words import label_table
 
 
 class Level(nn.Module):
@@ -45,6 +46,7 @@ class UNet(nn.Module):
     attention    for each level, whether its blocks attend; the middle, at the lowest resolution, always does
     patch        pixel-unshuffle factor at the input: 2 turns 28x28x1 into 14x14x4
     classes      0 for an unconditional network; otherwise label = classes means "no label"
+    words        None: labels are classes; else the name of a table of captions, and `classes` is how many it has
     noise_scale  what the noise level is multiplied by before its sinusoids are taken
     """
 
@@ -52,7 +54,7 @@ class UNet(nn.Module):
 
     def __init__(self, image_channels: int = 1, width: int = 32, multipliers: tuple[int, ...] = (1, 2, 4), blocks: int = 1,
                  attention: tuple[bool, ...] | None = None, patch: int = 2, classes: int = 0, dropout: float = 0.0,
-                 noise_scale: float = 1000.0):
+                 noise_scale: float = 1000.0, words: str | None = None):
         super().__init__()
         require_whole(image_channels=image_channels, width=width, blocks=blocks, patch=patch, levels=len(multipliers))
         require_whole(0, classes=classes)
@@ -62,7 +64,7 @@ class UNet(nn.Module):
         widths, c_emb = [width * m for m in multipliers], 4 * width
         self.image_channels, self.patch, self.classes, self.noise_scale = image_channels, patch, classes, noise_scale
         self.embed = nn.Sequential(*noise_layers(width, c_emb), nn.SiLU())
-        self.label = nn.Embedding(classes + 1, c_emb) if classes else None
+        self.label = label_table(classes, c_emb, words)
         self.stem = nn.Conv2d(image_channels * patch**2, width, 3, padding=1)
         ins = [width, *widths[:-1]]
         self.down = nn.ModuleList(Level([c_in] + [c] * (blocks - 1), c, c_emb, a, dropout)

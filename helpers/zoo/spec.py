@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from helpers.data import identify
+from helpers.data.captions import KINDS_OF_CAPTION
 from helpers.models import training
 from helpers.models.architectures import MLP, Multistage, ResidualCNN, UViT
 from helpers.models.classifier import Classification, Classifier
@@ -47,7 +48,8 @@ OBJECTIVES = {
 
 # Fields that came after the first weights were shipped. With their default they are left out of the canonical JSON, so
 # that an old model keeps its key.
-LATER = {"initial_seed": None, "classes": (), "images": None, "teacher": None,
+LATER = {"initial_seed": None, "classes": (), "images": None, "teacher": None, "captions": None,
+         "withheld": False,
          "recipe": {"beta1": 0.9, "label_dropout": 0.0}}
 
 # What a canonical JSON calls a reader's folder: its images name it, so that it may be moved, and must not be changed.
@@ -68,6 +70,8 @@ class ModelSpec:
     initial_seed                         unless this is given
     init_from                            key of a parent model: where the weights start, and who teaches in distillation
     teacher                              key of the model whose images are learned from, in place of the dataset's
+    captions, withheld                   which captions are the labels, in place of classes, and whether images of some
+                                         of them are left out: see `training_captions`
     trainable                            what of the parent's network is trained, a name that `trainable.py` knows
 
     Options may be given as a dictionary or as pairs in any order: they are kept sorted, so that one model has one key.
@@ -89,6 +93,8 @@ class ModelSpec:
     classes: tuple[int, ...] = ()
     images: str | None = None
     teacher: str | None = None
+    captions: str | None = None
+    withheld: bool = False
 
     def __post_init__(self):
         if self.dataset != FOLDER or self.images is None:
@@ -112,10 +118,24 @@ class ModelSpec:
                 raise ValueError(f"{name} is the key of a model, 12 hexadecimal digits: got {key!r}")
         if self.teacher is not None and (self.conditional or self.classes):
             raise ValueError("a teacher's images have no labels: neither conditional nor classes can be asked for")
+        self._require_captions()
         try:
             json.dumps(dataclasses.asdict(self), allow_nan=False)
         except (TypeError, ValueError) as error:
             raise ValueError(f"a spec holds texts, finite numbers, True, False, None and tuples of them: {error}") from None
+
+    def _require_captions(self) -> None:
+        """ValueError for captions that there are not, or of images that have none."""
+        if self.captions is None:
+            if self.withheld is not False:
+                raise ValueError("withheld is for a model of captions: say which captions")
+            return
+        _require_known("captions", self.captions, dict.fromkeys(KINDS_OF_CAPTION))
+        if self.dataset != "fashion-mnist" or self.classes or not self.conditional or "words" not in dict(self.options):
+            raise ValueError("captions describe fashion-mnist, all classes of it, to a conditional network whose options "
+                             f"name the table of its words: got {self.dataset}, {self.conditional}, {self.options}")
+        if type(self.withheld) is not bool:
+            raise ValueError(f"withheld is True or False: got {self.withheld!r}")
 
     @property
     def json(self) -> str:
@@ -146,7 +166,8 @@ class ModelSpec:
         width = dict(self.options).get("width", "")
         steps = dict(self.objective_options).get("steps", "")
         objective = "" if self.objective == "edm" else f"{self.objective}{steps}-"
-        objective += "conditional-" if self.conditional and self.objective != "classes" else ""
+        told = f"{self.captions}{'-seen' * self.withheld}" if self.captions else "conditional"
+        objective += f"{told}-" if self.conditional and self.objective != "classes" else ""
         objective += f"c{''.join(map(str, self.classes))}-" if self.classes else ""
         part = ("taught-" if self.teacher else "") + f"n{self.subset_size}"
         part += f"from{self.subset_start}" if self.subset_start else ""

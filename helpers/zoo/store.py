@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from helpers import paths
 from helpers.data import identify, to_float
 from helpers.data import load as load_dataset
+from helpers.data.captions import training_captions
 from helpers.denoiser import NetworkDenoiser
 from helpers.models import training
 from helpers.models.trainable import restrict
@@ -32,6 +33,8 @@ CHECKPOINTS = paths.CHECKPOINTS
 def training_images(spec: ModelSpec, zoo: Path | None = None, device: str | torch.device = "cpu") -> tuple[Tensor, Tensor]:
     """The images of a spec, (N, C, H, W) in [-1, 1], and their labels (N,): all -1 for images that a teacher drew.
 
+    Labels are classes, or with `captions` the numbers of the captions.
+
     ValueError if its folder has changed since.
     """
     if spec.images and identify(spec.dataset)[1] != spec.images:
@@ -42,6 +45,9 @@ def training_images(spec: ModelSpec, zoo: Path | None = None, device: str | torc
         teacher = load_denoiser(find(spec.teacher, zoo), device, zoo, train=False)
         images = drawn_images(spec.teacher, teacher, spec.subset_start + spec.subset_size, tuple(pool.images.shape[1:]))
         return to_float(images[spec.subset_start:]), torch.full((spec.subset_size,), -1)
+    if spec.captions is not None:
+        numbers, told = training_captions(spec.captions, spec.withheld, spec.subset_size, spec.subset_start)
+        return pool[numbers].x0, told
     pool = pool.of_classes(spec.classes) if spec.classes else pool
     subset = pool.first(spec.subset_size, spec.subset_start)
     return subset.x0, subset.labels
