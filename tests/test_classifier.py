@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from helpers import data
-from helpers.models.classifier import Classification, Classifier, classify
+from helpers.models.classifier import Classification, Classifier, classify, confidence
 from helpers.models.training import Recipe, State, loss_at, train
 
 
@@ -134,6 +134,15 @@ def test_classes_are_found_in_parts_as_in_one_piece_and_within_the_range_of_imag
     for batch in (1, 3, 1024):
         found = classify(Brightness(), x0, batch)
         assert found.dtype == torch.int64 and found.tolist() == [1, 9, 3, 10, 10, 10, 0]
+
+
+def test_confidence_is_the_probability_of_the_first_choice():
+    x0 = torch.full((3, 1, 4, 4), -1.0)
+    x0[:, 0, 1, 2] = torch.tensor([0.1, 0.35, 0.8])
+    found = confidence(Brightness(), x0, batch=2)
+    for brightness, value in zip((1.0, 3.5, 8.0), found.tolist()):
+        weights = torch.tensor([-abs(brightness - k) for k in range(12)], dtype=torch.float64).exp()
+        assert value == pytest.approx((weights.max() / weights.sum()).item(), rel=1e-5)
 
 
 def test_what_a_step_shows_depends_on_its_seed_alone():

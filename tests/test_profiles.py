@@ -54,6 +54,12 @@ def test_an_unknown_profile_lists_the_known_ones(name):
         find_profile(name)
 
 
+def test_spread_sizes_lie_at_least_four_times_apart_between_the_ends():
+    assert LAPTOP.spread == (2**6, 2**8, 2**10, 2**12, 2**14) and SMOKE.spread == (16,)
+    assert replace(LAPTOP, sizes=(10, 100, 150, 399, 400, 5000, 9000)).spread == (100, 400, 5000)
+    assert replace(LAPTOP, sizes=(10, 100)).spread == ()
+
+
 def test_a_chapter_has_its_desk_ready():
     chapter = Chapter(2, "smoke", seed=3)
     z = chapter.noises(5, start=2)

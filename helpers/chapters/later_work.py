@@ -15,14 +15,14 @@ from helpers.zoo import ModelSpec
 
 
 def oracle_sizes(profile: Profile) -> tuple[int, ...]:
-    """The training set sizes of chapter 8: every other one of chapter 2's, from the second on."""
-    return profile.sizes[1::2]
+    """The training set sizes of chapter 8: every other one of the profile's spread ones."""
+    return profile.spread[::2]
 
 
 def oracle_models(profile: Profile) -> dict[tuple[int, int] | str, ModelSpec]:
-    """Chapter 8's models: (width, N) of the small U-Net at each size and of both at the third of chapter 2's; "flow"."""
+    """Chapter 8's models: (width, N) of the small U-Net at each size and of both at the smallest of chapter 3's; "flow"."""
     small, large = profile.widths
-    keys = [(small, n) for n in oracle_sizes(profile)] + [(width, profile.sizes[2]) for width in (small, large)]
+    keys = [(small, n) for n in oracle_sizes(profile)] + [(width, profile.few[0]) for width in (small, large)]
     return {key: profile.model(*key) for key in dict.fromkeys(keys)} | {"flow": systems(profile)["flow"].spec}
 
 

@@ -31,8 +31,8 @@ def chapter_models(profile: Profile, chapter: int) -> list[ModelSpec]:
         return list(agreement_models(profile).values())
     if chapter == 8:
         return list(oracle_models(profile).values())
-    return [*two_regimes(profile).values(), *half_trained(profile).values(),
-            *students(profile).values()]
+    return [*two_regimes(profile).values(), *half_trained(profile).values(), *students(profile).values(),
+            classifier(profile)]
 
 
 def all_models(profile: Profile) -> list[ModelSpec]:

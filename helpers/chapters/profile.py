@@ -72,7 +72,7 @@ class Profile:
     samples       initial noises, each carried to an image by every model
     solver_steps  time steps of the Heun solver: NFE = 2 steps - 1
     held_out      test images used for controls and calibration
-    few           sizes N of the smaller training sets of chapter 3
+    few           sizes N of the smaller training sets of chapter 3; at the first, chapter 8 hands paths from width to width
     grid          points a side of a plane through three noises
     align_steps   steps of the descent that turns one latent space into another
     recipe        how the U-Nets are trained; `options` and `objective_options` are their network's and objective's
@@ -103,6 +103,18 @@ class Profile:
     device: str = "cpu"
     descriptor: str | None = None
     threshold: float = THRESHOLD
+
+    @property
+    def spread(self) -> tuple[int, ...]:
+        """Some of `sizes`, without the ends: from the second on, each at least four times the one before.
+
+        They are what is shown, or trained, where every N would be too many.
+        """
+        found: list[int] = []
+        for n in self.sizes[1:-1]:
+            if not found or n >= 4 * found[-1]:
+                found.append(n)
+        return tuple(found)
 
     def torch_device(self) -> torch.device:
         """The device; RuntimeError with what to do if it is not there."""

@@ -19,7 +19,7 @@ from helpers.measure.scores import SSCD_THRESHOLD
 from helpers.models.training import Recipe
 
 LAPTOP = Profile(
-    name="laptop", sizes=(2**4, 2**6, 2**8, 2**10, 2**12, 2**14, 2**15), widths=(16, 32), half=2**14, samples=512,
+    name="laptop", sizes=(2**4, *(2**k for k in range(6, 13)), 2**14, 2**15), widths=(16, 32), half=2**14, samples=512,
     recipe=Recipe(steps=4500, batch=128, rate=3e-3, muon=0.02),
     classifier=Recipe(steps=3000, batch=128, rate=3e-3, muon=0.02),
     systems=Systems(

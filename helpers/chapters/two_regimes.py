@@ -28,4 +28,4 @@ def students(profile: Profile) -> dict[int, ModelSpec]:
     The teacher is the best model there is, the large width on the largest set.
     """
     teacher = profile.model(profile.widths[1], profile.sizes[-1], profile.seeds[0])
-    return {n: replace(profile.model(profile.widths[0], n, seed=7), teacher=teacher.key) for n in profile.sizes[1:-1]}
+    return {n: replace(profile.model(profile.widths[0], n, seed=7), teacher=teacher.key) for n in profile.spread}

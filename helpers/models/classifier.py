@@ -62,9 +62,21 @@ class Classification:
         return F.cross_entropy(network(self.augmented(x0)).float(), label)
 
 
-@torch.no_grad()
 def classify(network: nn.Module, images: Tensor, batch: int = 1024) -> Tensor:
     """The most likely class of each image (n, C, H, W), in [-1, 1] or uint8: (n,) int64, on the CPU."""
+    return _logits(network, images, batch).argmax(1)
+
+
+def confidence(network: nn.Module, images: Tensor, batch: int = 1024) -> Tensor:
+    """The probability max_c softmax(logits)_c that it gives the most likely class of each image: (n,), from 1/classes to 1.
+
+    An image between two classes, or of none, makes it unsure; what is sure may still be no photograph.
+    """
+    return _logits(network, images, batch).softmax(1).amax(1)
+
+
+@torch.no_grad()
+def _logits(network: nn.Module, images: Tensor, batch: int) -> Tensor:
     images = as_x0(images)
     device = next(network.parameters()).device
-    return torch.cat([network(part.to(device).clamp(-1, 1)).argmax(1).cpu() for part in images.split(batch)])
+    return torch.cat([network(part.to(device).clamp(-1, 1)).cpu() for part in images.split(batch)])

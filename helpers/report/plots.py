@@ -153,7 +153,7 @@ def theory(sizes: Sequence[int], rp: Mapping[str, Sequence[Score]], index: Mappi
     for axis, scores, name in ((axes[0, 0], rp, "RP with $D^*$"), (axes[0, 1], index, "same training image")):
         for style, values in scores.items():
             curve(axis, sizes, values, style, labels[style])
-        _over_sizes(axis, [n for n in sizes if n != sizes[-1] // 2], name)       # narrow: two ticks would touch
+        _over_sizes(axis, [n for n in sizes if n.bit_length() % 2], name)        # narrow: neighboring ticks would touch
         axis.legend(fontsize=7, frameon=False)
     for (width, values), (color, marker) in zip(paper.RP_OPTIMAL.items(), ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"))):
         axes[0, 2].plot(paper.SIZES, values, color=color, marker=marker, markersize=5, label=f"width {width}")
