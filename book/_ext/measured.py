@@ -7,6 +7,8 @@
     ```
     ```{cost-box} 2                   what a run of chapter 2 costs
     ```
+    ```{other-noises}                 which verdicts stay when the noises are others
+    ```
 
 A name that was never measured is a warning, hence an error in the strict build. Pages depend on the result files, so a
 new result rebuilds them.
@@ -19,8 +21,8 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from helpers.paths import RESULTS
-from helpers.report import record, tables
-from helpers.report.readme import chapter_file
+from helpers.report import other_noises, record, tables
+from helpers.report.readme import chapter_file, chapter_name
 from helpers.run import chapters
 
 logger = logging.getLogger(__name__)
@@ -109,6 +111,28 @@ class CostBox(SphinxDirective):
         return [nodes.admonition("", nodes.title(text="What this chapter costs"), items, classes=["cost"])]
 
 
+class OtherNoises(SphinxDirective):
+    """The chapters that were run with other noises, and which of their verdicts changed."""
+
+    def run(self) -> list[nodes.Node]:
+        for number in sorted(chapters()):
+            stored(number, self.env)
+        self.env.note_dependency(str(RESULTS / other_noises.FILE))
+        found = other_noises.compare()
+        if not found:
+            logger.warning("other-noises: no run with other noises is stored", location=self.get_location())
+            return []
+        header = ["Chapter", "Seed", "Verdicts that stay", "Values within the stored interval", "Verdicts that change"]
+        return [table(header, [nodes.row("", *(cell(text=text) for text in self.cells(one))) for one in found],
+                      ["other-noises"])]
+
+    def cells(self, one: other_noises.Comparison) -> tuple[str, ...]:
+        changed = [f"{statement}: {before} → {after}" for statement, before, after in one.changed]
+        changed += [f"{statement}: not run" for statement in one.missing]
+        return (chapter_name(one.chapter), str(one.seed), f"{one.stay} of {one.stay + len(changed)}",
+                f"{one.within} of {one.stated}", "; ".join(changed) or "none")
+
+
 def cost_lines(results: dict) -> list[str]:
     """Sentences about the cost; models and core-hours come from the measurements models_trained and core_hours."""
     cost, found = results["cost"], results["measurements"]
@@ -133,4 +157,5 @@ def setup(app):
     app.add_role("measured", Measured())
     app.add_directive("verdict-table", VerdictTable)
     app.add_directive("cost-box", CostBox)
+    app.add_directive("other-noises", OtherNoises)
     return {"version": "1", "parallel_read_safe": True}
