@@ -1,9 +1,13 @@
 """One noise under every class: what is compared with what, against plain loops, and which image is where."""
 
+from itertools import product
+
 import pytest
 import torch
 
-from helpers.measure.by_class import best_other, between, of_class, unrelated
+from helpers.measure.by_class import best_other, between, crossed, of_class, unrelated
+from helpers.measure.comparison import Comparison
+from helpers.measure.identification import IDENTIFIED
 
 SHAPES = [(2, 3), (3, 3), (4, 3), (7, 3), (2, 10)]             # (noises, classes): fewer noises than classes, too
 
@@ -78,3 +82,18 @@ def test_of_class_and_best_other_part_a_row_into_its_class_and_the_rest():
     assert best_other(values, label).tolist() == [2, 1, 2]
     both = torch.maximum(of_class(values, label), of_class(values, best_other(values, label)))
     assert torch.equal(both, values.amax(1)) and torch.equal(values, kept)
+
+
+def test_crossed_hits_are_those_of_every_two_classes():
+    """Against one similarity at a time, by a threshold and by identification."""
+    generator = torch.Generator().manual_seed(3)
+    strangers = torch.nn.functional.normalize(torch.randn(5, 4, generator=generator), dim=1)
+    comparison = Comparison(torch.zeros(3, 1, 2, 2), classes=4, strangers=strangers, threshold=0.2)
+    for name in "ab":
+        comparison.features[name] = torch.nn.functional.normalize(torch.randn(3, 4, 4, generator=generator), dim=-1)
+    a, b = comparison.features["a"], comparison.features["b"]
+    found, ranked = crossed(comparison, "a", "b"), crossed(comparison, "a", "b", IDENTIFIED)
+    for i, c, d in product(range(3), range(4), range(4)):
+        m = a[i, c] @ b[i, d]
+        wins = [float(m > (x @ strangers.T).max()) for x in (a[i, c], b[i, d])]
+        assert found[i, c, d] == float(m > 0.2) and ranked[i, c, d] == sum(wins) / 2

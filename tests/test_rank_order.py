@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from helpers.measure.comparison import within
-from helpers.measure.rank_order import permutation_limit, rank_agreement, rank_correlation
+from helpers.measure.rank_order import permutation_limit, rank_agreement, rank_correlation, rank_with
 
 
 def gen(seed=0):
@@ -65,6 +65,7 @@ def test_renaming_knows_that_pairs_share_systems():
 @pytest.mark.parametrize("call, message", [
     (lambda: rank_agreement(torch.rand(3, 4), torch.ones(3, 5), gen()), "symmetric"),
     (lambda: rank_agreement(symmetric(4), torch.ones(5, 5), gen()), "5 pairs"),
+    (lambda: rank_with(torch.arange(3), torch.ones(4, 5), gen()), r"got \(3,\) and \(4, 5\)"),
     (lambda: permutation_limit(symmetric(9), torch.ones(36)), "8 systems at most"),
 ])
 def test_errors_are_one_clear_line(call, message):

@@ -72,7 +72,8 @@ def test_a_profile_s_models_are_those_of_its_chapters_once():
     for profile in PROFILES.values():
         models = all_models(profile)
         assert len(set(models)) == len(models)
-        assert set(models) == {spec for chapter in CHAPTERS for spec in chapter_models(profile, chapter)}
+        described = (9,) * (profile.dataset == "fashion-mnist")                   # only these images have captions
+        assert set(models) == {spec for chapter in CHAPTERS + described for spec in chapter_models(profile, chapter)}
 
 
 def test_chapter_4_trains_nothing_of_its_own_and_names_what_it_takes_as_chapter_1_does(found):

@@ -1,11 +1,10 @@
 """Chapter 9's models: networks that are told what a picture shows in words, and controls whose words say nothing of it.
 
-    "unet", "unet-seed", "uvit"   all images but those that WITHHELD describes, each with its own caption
-    "shuffled"                    the same images, each with another one's caption
-    ("attributes", seed) ...      few images with their captions, shuffled ones, and captions that no other image has
+    many images   "unet", "unet-seed", "uvit": all but those that WITHHELD describes, each with its own caption; "shuffled":
+                  the same images, each with another one's caption
+    few images    those of chapter 2, told nothing, the class, their captions, shuffled ones, or captions that no other has
 
-The first four share no seed with each other, so that no pair saw the images in the same order. Few images are chapter 2's,
-which has models of them that are told nothing; chapter 3 has some that are told the class: `uncaptioned`.
+The first four share no seed with each other, so that no pair saw the images in the same order.
 """
 
 from dataclasses import replace
@@ -49,14 +48,7 @@ def captioned_models(profile: Profile) -> dict[str, ModelSpec]:
             "shuffled": captioned(with_seed(unet, other + 2), "shuffled", True)}
 
 
-def few_captioned(profile: Profile) -> dict[tuple[str, int], ModelSpec]:
-    """Models of few images by (captions, seed)."""
-    return {(kind, seed): captioned(profile.model(profile.widths[0], few_size(profile), seed), kind)
-            for kind in KINDS_OF_CAPTION for seed in profile.seeds}
-
-
-def uncaptioned(profile: Profile) -> dict[tuple[str, int], ModelSpec]:
-    """Models of the same few images that are told nothing, or the class: chapter 2's and chapter 3's."""
-    bare = {seed: profile.model(profile.widths[0], few_size(profile), seed) for seed in profile.seeds}
-    return {("nothing", seed): spec for seed, spec in bare.items()} | {("class", seed): conditional(spec)
-                                                                      for seed, spec in bare.items()}
+def few_captioned(profile: Profile) -> dict[str, ModelSpec]:
+    """Models of few images by what they are told: nothing or the class (chapter 2's and 3's), or captions of three kinds."""
+    bare = profile.model(profile.widths[0], few_size(profile), profile.seeds[0])
+    return {"nothing": bare, "class": conditional(bare), **{kind: captioned(bare, kind) for kind in KINDS_OF_CAPTION}}

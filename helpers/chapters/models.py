@@ -1,11 +1,13 @@
 """Which models each chapter of a profile uses, so that the zoo can train them before any chapter runs."""
 
+from helpers.chapters.captioned import captioned_models, few_captioned
 from helpers.chapters.conditional import classifier, conditional_models, few_unconditional, unconditional_models
 from helpers.chapters.finetuning import finetuning_models
 from helpers.chapters.later_work import agreement_models, oracle_models
 from helpers.chapters.profile import Profile
 from helpers.chapters.systems import systems
 from helpers.chapters.two_regimes import half_trained, students, two_regimes
+from helpers.data.attributes import DATASET as CAPTIONED
 from helpers.zoo import ModelSpec
 
 
@@ -31,10 +33,13 @@ def chapter_models(profile: Profile, chapter: int) -> list[ModelSpec]:
         return list(agreement_models(profile).values())
     if chapter == 8:
         return list(oracle_models(profile).values())
+    if chapter == 9:
+        return [*few_captioned(profile).values(), *captioned_models(profile).values(), classifier(profile)]
     return [*two_regimes(profile).values(), *half_trained(profile).values(), *students(profile).values(),
             classifier(profile)]
 
 
 def all_models(profile: Profile) -> list[ModelSpec]:
-    """Every model that some chapter of the profile uses, once."""
-    return list(dict.fromkeys(spec for chapter in (2, 1, 3, 4, 5, 7, 8) for spec in chapter_models(profile, chapter)))
+    """Every model that some chapter of the profile uses, once; chapter 9 is for the dataset that has captions."""
+    chapters = (2, 1, 3, 4, 5, 7, 8, *([9] if profile.dataset == CAPTIONED else []))
+    return list(dict.fromkeys(spec for chapter in chapters for spec in chapter_models(profile, chapter)))

@@ -8,7 +8,8 @@ compared with all k,
     matched  P( M(x, x^c) > t ) for the class c that a classifier sees in x
 
 The best of k tries succeeds more often than one, also by chance. Its honest null is the best of k *unrelated* images of the
-same model, one of each class, from k other noises (`unrelated`). Used in chapter 3.
+same model, one of each class, from k other noises (`unrelated`). What two conditional models make of one noise under two
+classes is `crossed`. Used in chapters 3 and 9.
 """
 
 import torch
@@ -26,6 +27,17 @@ def between(free: Tensor, bound: Tensor) -> Tensor:
         raise ValueError(f"need descriptors (n, d) and (n, k, d), got {tuple(free.shape)} and {tuple(bound.shape)}")
     check_unit(free, bound)
     return torch.einsum("nd,nkd->nk", free, bound)
+
+
+def crossed(comparison, a, b, at=None) -> Tensor:
+    """How far a's image of noise i under class c is b's of the same noise under class d: (n, k, k) float64 in [0, 1].
+
+    comparison, at   a `Comparison` with classes, and the criterion of its `hits`
+    """
+    k = comparison.classes
+    rolled = torch.stack([comparison.hits(a, b, label=shift, at=at) for shift in range(k)], -1)     # (n, c, shift)
+    index = (torch.arange(k) - torch.arange(k)[:, None]) % k                                        # d - c
+    return rolled.gather(-1, index.expand(len(rolled), k, k))
 
 
 def unrelated(values: Tensor) -> Tensor:

@@ -47,7 +47,17 @@ def rank_agreement(theirs: Tensor, hits: Tensor, generator: torch.Generator, dra
     ValueError for other shapes.
     """
     _check(theirs, hits)
-    reference, hits, n = _pairs(theirs), hits.double(), hits.shape[1]
+    return rank_with(_pairs(theirs), hits, generator, draws)
+
+
+def rank_with(reference: Tensor, hits: Tensor, generator: torch.Generator, draws: int = 1000) -> Score:
+    """rho of numbers (m,) that are known and the means of hits (m, n), with a bootstrap over the n noises; n counts pairs.
+
+    ValueError unless there are m of both.
+    """
+    if reference.shape != hits.shape[:1] or hits.ndim != 2:
+        raise ValueError(f"numbers (m,) and hits (m, n) are needed, got {tuple(reference.shape)} and {tuple(hits.shape)}")
+    reference, hits, n = reference.double(), hits.double(), hits.shape[1]
     rates = (resampled_counts(n, draws, generator).to(hits) @ hits.T) / n                           # (draws, m)
     drawn = torch.tensor([rank_correlation(reference, rate) for rate in rates], dtype=torch.double)
     value = rank_correlation(reference, hits.mean(1))
