@@ -190,3 +190,42 @@ def test_counts_on_the_home_page_are_those_of_the_verdicts_page(page, address):
 
 def test_a_wrong_address_has_a_page_that_leads_home(built):
     assert "There is no page here" in (built / "404.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def chapter_1(browser, address):
+    """Chapter 1's page, open; it must not complain."""
+    page, complaints = browser.new_page(), []
+    listen(page, complaints, address)
+    page.goto(address + "notebooks/01-reproducibility.html", wait_until="load")
+    yield page
+    page.close()
+    assert not complaints
+
+
+def slide(figure, value):
+    """Move the slider of an interactive figure."""
+    figure.locator("input[type=range]").first.evaluate(
+        "(e, v) => { e.value = v; e.dispatchEvent(new Event('input', {bubbles: true})); }", str(value))
+
+
+def test_the_threshold_moves_and_says_what_the_chapter_measured(chapter_1):
+    found, figure = record.read(1)["measurements"], chapter_1.locator("div.interactive[data-kind=threshold]")
+    share = figure.locator(".shares output").first
+    assert share.inner_text() == f"{found['rp_core']:.1%}".replace("%", " %")
+    slide(figure, 10)                                                  # from .50 in steps of .01
+    assert share.inner_text() == f"{found['rp_core_06']:.1%}".replace("%", " %")
+    passing = figure.locator(".tile.same")
+    assert f"{passing.count()} of these" in figure.locator(".said").inner_text()
+
+
+def test_another_noise_is_another_picture_and_who_is_pointed_at_is_compared(chapter_1):
+    figure = chapter_1.locator("div.interactive[data-kind=pictures]")
+    place = "e => getComputedStyle(e).backgroundPosition"
+    first = figure.locator(".tile .picture").first
+    before, names = first.evaluate(place), figure.locator(".tile")
+    slide(figure, 3)
+    assert first.evaluate(place) != before and figure.locator(".controls output").inner_text() == "4"
+    names.nth(2).click()
+    assert names.nth(2).get_attribute("aria-pressed") == "true"
+    assert "U-Net, wide" in figure.locator(".said").inner_text()

@@ -3,14 +3,17 @@
 The look (size, colors, white background) is that of `style.py`. Used in chapters 3 to 5.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from helpers.measure.bootstrap import Score
 from helpers.report.style import GRAY, intervals, legend_below, panels, turn
 
 Lines = Mapping[str, tuple[Sequence[float], Sequence[Score]]]
+MOST_TICKS = 6                          # on a panel's axis; more would touch
 
 
 def _limits(scores: Iterable[Score]) -> tuple[float, float]:
@@ -18,6 +21,19 @@ def _limits(scores: Iterable[Score]) -> tuple[float, float]:
     ends = [0.0, 1.0, *(end for score in scores for end in (score.low, score.value, score.high))]
     room = 0.03 * (max(ends) - min(ends))
     return min(ends) - room, max(ends) + room
+
+
+def _log_ticks(axis: Axes) -> None:
+    """A logarithmic axis with few plain numbers: 1, 2 and 5 times powers of ten, 1 and 3 or 1 where it is longer."""
+    axis.set_xscale("log")
+    low, high = axis.get_xlim()
+    for parts in ((1, 2, 5), (1, 3), (1,)):
+        powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        ticks = [part * 10.0**k for k in powers for part in parts if low <= part * 10.0**k <= high]
+        if len(ticks) <= MOST_TICKS:
+            break
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.minorticks_off()
 
 
 def score_rows(panels_of: Mapping[str, Mapping[str, Mapping[str, Score]]], label: str,
@@ -84,7 +100,7 @@ def scatter(panels_of: Mapping[str, Mapping[str, Sequence[tuple[float, Score, st
                 axis.annotate(text, (place, score.value), xytext=(4, 5 - 14 * (row % 2)), textcoords="offset points",
                               fontsize=7)
         if log:
-            axis.set_xscale("log")
+            _log_ticks(axis)
         axis.set_xlabel(x)
         axis.set_title(title, fontsize=10)
     axes[0, 0].set_ylabel(y)
