@@ -131,9 +131,9 @@ def test_one_job_a_gpu_and_one_a_core(monkeypatch, gpus, expected):
 def test_each_job_has_a_gpu_of_its_own(monkeypatch):
     used = []
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(jobs, "train_model", lambda spec, zoo, device, *_, **__: used.append(device))
+    monkeypatch.setattr(jobs, "train_stages", lambda specs, zoo, device, *_, **__: used.append(device))
     for slot in range(3):
-        jobs._train_alone(SPEC, paths.ZOO, "cuda", paths.CHECKPOINTS, 60.0, slot, "1 of 3")
+        jobs._train_alone((SPEC,), paths.ZOO, "cuda", paths.CHECKPOINTS, 60.0, slot, "1 of 3")
     assert used == ["cuda:0", "cuda:1", "cuda:0"]
 
 

@@ -6,6 +6,8 @@ Used by every chapter that trains, and by `training.py`, which carries a recipe 
 import math
 from dataclasses import dataclass
 
+DECAYS = ("cosine", "none")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -13,7 +15,9 @@ class Recipe:
 
     steps    optimizer steps
     batch    images a step, drawn with replacement
-    rate     Adam's peak learning rate, after a linear warm-up of `warmup` steps, then a cosine to 0
+    rate     Adam's peak learning rate, after a linear warm-up of `warmup` steps
+    decay    what follows the warm-up: "cosine" to 0 at the end of the run; "none": the peak rate to the end, so that a
+             run of k steps is the beginning of every longer one
     muon     the same for Muon (Jordan et al. 2024), which orthogonalizes the updates of convolutions and attention; biases,
              norms and what the network calls `outer` stay with Adam; 0 leaves everything to Adam
     ema      length of the moving average as a fraction of the run
@@ -33,6 +37,7 @@ class Recipe:
     bf16: bool = True
     seed: int = 0
     label_dropout: float = 0.0
+    decay: str = "cosine"
 
     def __post_init__(self):
         for name, least in (("steps", 1), ("batch", 1), ("warmup", 0), ("seed", -(2**63))):
@@ -46,10 +51,14 @@ class Recipe:
                 ("label_dropout", 0 <= self.label_dropout <= 1, "from 0 to 1")):
             if not fits:
                 raise ValueError(f"a recipe's {name} must be {meaning}, got {getattr(self, name)!r}")
+        if self.decay not in DECAYS:
+            raise ValueError(f"a recipe's decay must be one of {', '.join(DECAYS)}, got {self.decay!r}")
 
     def rate_factor(self, step: int) -> float:
         """The learning rate of step `step`, counted from 0, as a fraction of the peak."""
         warm = min(1.0, (step + 1) / max(1, self.warmup))
+        if self.decay == "none":
+            return warm
         return warm * 0.5 * (1 + math.cos(math.pi * step / self.steps))
 
     def seed_at(self, step: int) -> int:

@@ -20,8 +20,9 @@ from tqdm import tqdm
 
 from helpers import paths
 from helpers.zoo.inventory import damaged
+from helpers.zoo.prefixes import by_run
 from helpers.zoo.spec import ModelSpec
-from helpers.zoo.store import path_of, train_model
+from helpers.zoo.store import path_of, train_stages
 
 
 def default_jobs(device: str) -> int:
@@ -67,25 +68,30 @@ def train_all(specs: list[ModelSpec], jobs: int, zoo: Path = paths.ZOO, device: 
 
 
 def _train_in_order(pool: ProcessPoolExecutor, specs: list[ModelSpec], jobs: int, where: tuple) -> None:
-    todo, running, free = list(specs), {}, list(range(jobs))
+    runs = by_run(specs)
+    todo, running, free = list(runs), {}, list(range(jobs))
     while todo or running:
-        unfinished = {spec.key for spec in todo} | {spec.key for spec, _ in running.values()}
-        for spec in [spec for spec in todo if not spec.parents & unfinished][:len(free)]:
-            todo.remove(spec)
-            slot, place = free.pop(0), f"{specs.index(spec) + 1} of {len(specs)}"
+        unfinished = {spec.key for stages in [*todo, *(run for run, _ in running.values())] for spec in stages}
+        for stages in [stages for stages in todo if not stages[0].parents & unfinished][:len(free)]:
+            todo.remove(stages)
+            slot, place = free.pop(0), f"{specs.index(stages[-1]) + 1} of {len(specs)}"
             with _interrupts_held():                     # the first call starts the workers, which inherit this
-                running[pool.submit(_train_alone, spec, *where, slot, place)] = spec, slot
+                running[pool.submit(_train_alone, stages, *where, slot, place)] = stages, slot
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             free.append(running.pop(future)[1])
             future.result()
 
 
-def _train_alone(spec: ModelSpec, zoo: Path, device: str, checkpoints: Path, every: float, slot: int, place: str) -> None:
-    """Train one model in this process; the slot says which GPU, if there are several, and which line of the terminal."""
+def _train_alone(stages: tuple[ModelSpec, ...], zoo: Path, device: str, checkpoints: Path, every: float, slot: int,
+                 place: str) -> None:
+    """Train one model, or the stages of one run, in this process.
+
+    slot   which GPU, if there are several, and which line of the terminal
+    """
     torch.set_num_threads(1)
     if device == "cuda":
         device = f"cuda:{slot % torch.cuda.device_count()}"
-    train_model(spec, zoo, device, every, position=slot, place=place, checkpoints=checkpoints)
+    train_stages(list(stages), zoo, device, every, position=slot, place=place, checkpoints=checkpoints)
 
 
 @contextmanager

@@ -50,7 +50,7 @@ OBJECTIVES = {
 # that an old model keeps its key.
 LATER = {"initial_seed": None, "classes": (), "images": None, "teacher": None, "captions": None,
          "withheld": False,
-         "recipe": {"beta1": 0.9, "label_dropout": 0.0}}
+         "recipe": {"beta1": 0.9, "label_dropout": 0.0, "decay": "cosine"}}
 
 # What a canonical JSON calls a reader's folder: its images name it, so that it may be moved, and must not be changed.
 FOLDER = "folder"
@@ -162,7 +162,7 @@ class ModelSpec:
     @property
     def name(self) -> str:
         """A readable name: network and width, objective unless it is EDM's (and a student's steps), classes or condition,
-        subset, seeds, and what is trained unless it is all."""
+        subset, the steps of a run without decay, seeds, and what is trained unless it is all."""
         width = dict(self.options).get("width", "")
         steps = dict(self.objective_options).get("steps", "")
         objective = "" if self.objective == "edm" else f"{self.objective}{steps}-"
@@ -171,6 +171,7 @@ class ModelSpec:
         objective += f"c{''.join(map(str, self.classes))}-" if self.classes else ""
         part = ("taught-" if self.teacher else "") + f"n{self.subset_size}"
         part += f"from{self.subset_start}" if self.subset_start else ""
+        part += f"-k{self.recipe.steps}" if self.recipe.decay == "none" else ""
         initial = "" if self.initial_seed is None else f"i{self.initial_seed}"
         trained = "" if self.trainable == "all" else f"-{self.trainable}"
         return f"{self.network}{width}-{objective}{part}-s{self.recipe.seed}{initial}{trained}"

@@ -7,7 +7,8 @@ and the versions. Nothing is unpickled.
 Used by every chapter.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from helpers.denoiser import NetworkDenoiser
 from helpers.models import training
 from helpers.models.trainable import restrict
 from helpers.zoo.drawn import drawn_images
+from helpers.zoo.prefixes import stages_of_one_run
 from helpers.zoo.progress import say, show
 from helpers.zoo.spec import ModelSpec, build, make_objective
 from helpers.zoo.weights import read_weights, remove_leftovers, write_weights
@@ -155,19 +157,28 @@ def train_model(spec: ModelSpec, zoo: Path | None = None, device: str | torch.de
     every             seconds between two checkpoints, which are kept in the folder `checkpoints` until the run is done
     position, place   see `progress.show`
     """
-    path = path_of(spec, zoo)
-    if path.exists():
-        return path
-    checkpoint = (checkpoints or CHECKPOINTS) / f"{spec.key}.safetensors"
-    for folder in (checkpoint.parent, path.parent):
+    return train_stages([spec], zoo, device, every, position, place, checkpoints)[0]
+
+
+def train_stages(specs: list[ModelSpec], zoo: Path | None = None, device: str | torch.device = "cpu", every: float = 60.0,
+                 position: int = 0, place: str = "", checkpoints: Path | None = None) -> list[Path]:
+    """Train specs that are stages of one run, which differ in `recipe.steps` alone, in that run; their files, fewest steps
+    first. The rest is as for `train_model`. ValueError if they are not stages of one run (see `prefixes.py`).
+    """
+    stages = stages_of_one_run(specs)
+    files = [path_of(spec, zoo) for spec in stages]
+    todo = {spec: path for spec, path in zip(stages, files) if not path.exists()}
+    if not todo:
+        return files
+    longest = max(todo, key=lambda spec: spec.recipe.steps)
+    checkpoint = (checkpoints or CHECKPOINTS) / f"{longest.key}.safetensors"
+    for folder in {checkpoint.parent, todo[longest].parent}:
         folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(folder)
-    with _alone(checkpoint.with_suffix(".lock"), spec):
-        if not path.exists():
-            state = _trained(spec, zoo, device, checkpoint, every, position, place)
-            write(path, spec, state)
-            checkpoint.unlink(missing_ok=True)
-    return path
+    with _alone(checkpoint.with_suffix(".lock"), longest):
+        _train_missing({spec: path for spec, path in todo.items() if not path.exists()}, zoo, device, checkpoint, every,
+                       position, place)
+    return files
 
 
 @contextmanager
@@ -185,16 +196,37 @@ def _alone(lock: Path, spec: ModelSpec) -> Iterator[None]:
         lock.release()
 
 
-def _trained(spec: ModelSpec, zoo: Path | None, device: str | torch.device, checkpoint: Path, every: float, position: int,
-             place: str) -> training.State:
-    """The state in which the training of a spec ends."""
+def _train_missing(stages: dict[ModelSpec, Path], zoo: Path | None, device: str | torch.device, checkpoint: Path,
+                   every: float, position: int, place: str) -> None:
+    """One run that writes the file of each stage when it has taken that many steps."""
+    if not stages:
+        return
+    spec = max(stages, key=lambda spec: spec.recipe.steps)
     images, labels = (t.to(device) for t in training_images(spec, zoo, device))
     network, objective = _start(spec, zoo, device)
-    state = training.State(network, spec.recipe)
+    state, ends = training.State(network, spec.recipe), {stage.recipe.steps: stage for stage in stages}
+
+    def keep() -> None:
+        if stage := ends.get(state.step):
+            write(stages[stage], stage, state)
+
+    if checkpoint.exists():
+        state.load(checkpoint, spec.key)
+        if state.step > min(ends):                 # killed after a checkpoint beyond a stage whose file is gone: begin again
+            checkpoint.unlink()
+            return _train_missing(stages, zoo, device, checkpoint, every, position, place)
+        keep()                                     # killed after the checkpoint and before the file
     loop = training.train(state, objective, images, labels if spec.conditional else None, spec.recipe, checkpoint,
-                          spec.key, every, check_every=1 if images.device.type == "cpu" else 50)
-    show(loop, spec.name, spec.recipe.steps, position, place)
-    return state
+                          spec.key, every, check_every=1 if images.device.type == "cpu" else math.gcd(50, *ends))
+    show(_after_each(loop, keep), spec.name, spec.recipe.steps, position, place)
+    checkpoint.unlink(missing_ok=True)
+
+
+def _after_each(loop: Iterator[training.Progress], then: Callable[[], None]) -> Iterator[training.Progress]:
+    """The loop, with something done after each of its steps."""
+    for progress in loop:
+        then()
+        yield progress
 
 
 def _start(spec: ModelSpec, zoo: Path | None, device: str | torch.device) -> tuple[nn.Module, object]:
@@ -216,6 +248,6 @@ def write(path: Path, spec: ModelSpec, state: training.State) -> None:
     learned = {name for name, p in state.network.named_parameters() if p.requires_grad}
     parent = {} if spec.trainable == "all" else {"parent": _parent_hash(spec, path.parent)}
     write_weights(path, state.ema, spec.json, {
-        "losses": training.summarize(state.losses), "seconds": str(round(state.seconds.item())),
+        "losses": training.summarize(state.losses[:spec.recipe.steps]), "seconds": str(round(state.seconds.item())),
         "images_seen": str(spec.recipe.steps * spec.recipe.batch), **parent}, half=True,
         only=None if spec.trainable == "all" else learned)
