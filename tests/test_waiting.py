@@ -120,8 +120,8 @@ def test_nothing_is_looked_at_on_the_cpu_either(make):
 
 
 def test_the_cpu_leaves_out_images_that_do_not_matter_and_a_device_takes_them_all():
-    """What an empirical denoiser may do on the CPU alone: the mask costs nothing there, and saves half of the time."""
-    with pytest.raises(RuntimeError, match="index waits"):
+    """What an empirical denoiser may do on the CPU alone: to look costs nothing there, and saves most of the time."""
+    with pytest.raises(RuntimeError, match="waits"):
         walk(EmpiricalDenoiser(images()), "cpu")
 
 

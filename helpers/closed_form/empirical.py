@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from helpers.closed_form.candidates import Vicinity, look
 from helpers.closed_form.differentiable import PosteriorMean
 from helpers.closed_form.images import check_images, check_input, decode, variance
 from helpers.denoiser import Denoiser, Label, Sigma, known_label, resident
@@ -27,13 +28,16 @@ class EmpiricalDenoiser(Denoiser):
             of class label (B,) alone, and `classes` is k
     chunk   images at a time; beyond the images, memory is O(chunk (B + D)) and does not grow with N
 
-    Relative error below 1e-5 for float32 x and sigma from 1e-3 to 1e3. That takes float64 logits: a float32 product x.y
-    is off by 1e-5 and more, and is divided by sigma^2 (at sigma = 0.01 the error reaches 2e-3). Selecting candidates in
-    float32 and redoing those in float64 halves the time where few images matter and costs more where many do;
-    tests/bench/bench_closed_form.py measures it. The weights and the average need no more digits than x has. On the CPU,
-    images whose weight is negligible for the whole batch are left out of the average; on a GPU it would have to be waited
-    for which they are. float64 must exist on the device of x.
+    Relative error below 1e-5 for float32 x and sigma from 1e-3 to 1e3. A float32 product x.y is off by some 1e-7 |x| |y|,
+    which is divided by sigma^2 (at sigma = 0.01 the error would reach 2e-3), so that the logits are float32 where that is
+    below 1e-5 and float64 elsewhere. Where few images can matter (`candidates.py`), only these are looked at, in float64,
+    and the last VICINITIES such sets are kept for the next steps of a sampler. They change the time that a call takes and,
+    as the size of a batch does, the rounding of its answer; `make bench` measures it. All this is for the CPU: on a GPU it
+    would have to be waited for which images matter. float64 must exist on the device of x.
     """
+
+    FLOAT32 = 1.2e-5                      # the largest |x| |y| 2^-24 / sigma^2 at which logits are float32
+    VICINITIES = 4                        # for as many threads, each with its own batch of noises on the way
 
     def __init__(self, images: Tensor, labels: Tensor | None = None, chunk: int = 2048):
         super().__init__()
@@ -44,16 +48,21 @@ class EmpiricalDenoiser(Denoiser):
         self.register_buffer("images", images)
         self.register_buffer("labels", labels)
         self.register_buffer("half_norms", torch.cat(halves))
+        self._vicinities: tuple[Vicinity, ...] = ()           # replaced as a whole: threads see the old or the new ones
 
-    def logits(self, x: Tensor, sigma: Sigma, label: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Chunks of images (n, D) and their logits (B, n), float64. |x|^2 is left out: the softmax does not see it."""
-        rows, var = x.flatten(1).double(), variance(sigma, x)                      # (B, D), (B or 1, 1)
+    def logits(self, x: Tensor, sigma: Sigma, label: Tensor | None, index: Tensor | None = None,
+               dtype: torch.dtype = torch.float64) -> Iterator[tuple[Tensor, Tensor]]:
+        """Chunks of images (n, D) and their logits (B, n), of all images or those of `index`. |x|^2 is left out: the
+        softmax does not see it."""
+        rows, var = x.flatten(1).to(dtype), variance(sigma, x).to(dtype)            # (B, D), (B or 1, 1)
         images, half_norms = resident(self, "images", x), resident(self, "half_norms", x)
         labels = None if label is None else resident(self, "labels", x)
-        for start in range(0, len(images), self.chunk):
+        total = len(images) if index is None else len(index)
+        for start in range(0, total, self.chunk):
             span = slice(start, start + self.chunk)
-            y = decode(images[span])                                                # (n, D)
-            logits = torch.addmm(-half_norms[span], rows, y.T) / var                # (B, n)
+            span = span if index is None else index[span]
+            y = decode(images[span], dtype)                                         # (n, D)
+            logits = torch.addmm(-half_norms[span].to(dtype), rows, y.T).div_(var)  # (B, n)
             if label is not None:
                 logits = logits.masked_fill(labels[span][None, :] != label[:, None], -torch.inf)
             yield y, logits
@@ -64,25 +73,51 @@ class EmpiricalDenoiser(Denoiser):
         check_input(x, self.images.shape[1:])
         return PosteriorMean.apply(x, self, sigma, known_label(label, x, self.classes))
 
-    def mean(self, x: Tensor, sigma: Sigma, label: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """sum_i w_i y_i (B, D), and the largest logit and the sum of exp(logit - largest), (B, 1), all float64."""
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        peak = x.new_full((len(x), 1), torch.finfo(torch.float64).min, dtype=torch.float64)
-        total, mean = torch.zeros_like(peak), torch.zeros_like(x.flatten(1), dtype=torch.float64)   # (B, 1), (B, D)
-        for y, logits in self.logits(x, sigma, label):
+    def mean(self, x: Tensor, sigma: Sigma, label: Tensor | None, exact: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """sum_i w_i y_i (B, D), and the largest logit and the sum of exp(logit - largest), (B, 1), all float64.
+
+        exact   for who uses the last two: from all images, in float64
+        """
+        index, precision = (None, torch.float64) if exact else self._plan(x, variance(sigma, x), label)
+        alike = index is None and not exact
+        dtype = torch.promote_types(x.dtype, torch.float32) if alike else torch.float64
+        floor = (1e-8 if index is None else 1e-16) / len(self.images)
+        peak = x.new_full((len(x), 1), torch.finfo(precision).min, dtype=precision)
+        total = torch.zeros_like(peak, dtype=torch.float64)                         # (B, 1)
+        mean = torch.zeros_like(x.flatten(1), dtype=torch.float64)                  # (B, D)
+        for y, logits in self.logits(x, sigma, label, index, precision):
             new_peak = torch.maximum(peak, logits.amax(1, keepdim=True))            # (B, 1)
-            w = (logits - new_peak).to(dtype).exp()                                 # (B, n), 1 at the peak
-            shrink, peak = (peak - new_peak).exp(), new_peak
-            total = total * shrink + w.sum(1, keepdim=True, dtype=torch.float64)
-            mean = mean * shrink + _weighted(w, y, dtype, 1e-8 / len(self.images)).double()
-        return mean / total, peak, total
+            w = logits.sub_(new_peak).to(dtype).exp_()                              # (B, n), 1 at the peak
+            shrink, peak = (peak - new_peak).double().exp(), new_peak
+            total = total * shrink + w.sum(1, keepdim=True)
+            mean = mean * shrink + _weighted(w, y, dtype, floor)
+        return mean / total, peak.double(), total
+
+    def _plan(self, x: Tensor, var: Tensor, label: Tensor | None) -> tuple[Tensor | None, torch.dtype]:
+        """The images that can matter, None for all, and the type of their logits."""
+        rows = x.flatten(1)
+        if not rows.is_cpu or not len(rows):
+            return None, torch.float64
+        images, half_norms = resident(self, "images", x), resident(self, "half_norms", x)
+        size = rows.double().norm(dim=1, keepdim=True) * (2 * half_norms.max()).sqrt() * 2.0**-24
+        if x.dtype != torch.float64 and (size <= self.FLOAT32 * var).all():
+            return None, torch.float32
+        for known in self._vicinities:
+            if known.suffices(rows, var, label, len(images)):
+                return known.index, torch.float64
+        labels = None if label is None else resident(self, "labels", x)
+        found = look(rows, var, label, images, half_norms, labels, self.chunk)
+        if found is None:
+            return None, torch.float64
+        self._vicinities = (found, *self._vicinities[:self.VICINITIES - 1])
+        return found.index, torch.float64
 
     def pull(self, g: Tensor, x: Tensor, sigma: Sigma, label: Tensor | None) -> Tensor:
         """J^T g (B, D), float64, for g (B, D): J = Cov_w(y) / sigma^2, so sum_i w_i (y_i - D) <y_i - D, g> / sigma^2.
 
         Differentiating the quotient that `mean` computes would subtract numbers of size |y|^2 / sigma^2 from each other.
         """
-        mean, peak, total = self.mean(x, sigma, label)
+        mean, peak, total = self.mean(x, sigma, label, exact=True)
         g, pulled = g.double(), torch.zeros_like(mean)
         offset = (mean * g).sum(1, keepdim=True)                                    # <D, g>, (B, 1)
         for y, logits in self.logits(x, sigma, label):
@@ -95,7 +130,8 @@ def _weighted(w: Tensor, y: Tensor, dtype: torch.dtype, floor: float) -> Tensor:
     """w @ y, (B, n) @ (n, D) -> (B, D); on the CPU without the images whose weight is at most `floor` for all of B."""
     if w.is_cpu and len(w):
         matters = w.abs().amax(0) > floor                                           # (n,)
-        w, y = w[:, matters], y[matters]
+        if 2 * matters.sum() < len(y):                                              # to pick costs, too
+            w, y = w[:, matters], y[matters]
     return w @ y.to(dtype)
 
 

@@ -11,9 +11,9 @@ from helpers.data import check_x0
 from helpers.denoiser import Sigma
 
 
-def decode(images: Tensor) -> Tensor:
-    """Images as float64 rows where they are: uint8 0..255 becomes -1..1, floats stay as they are."""
-    rows = images.flatten(1).double()                                               # (n, D)
+def decode(images: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Images as rows of floats where they are: uint8 0..255 becomes -1..1, floats stay as they are."""
+    rows = images.flatten(1).to(dtype)                                              # (n, D)
     return rows / 127.5 - 1 if images.dtype == torch.uint8 else rows
 
 

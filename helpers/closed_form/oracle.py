@@ -47,7 +47,7 @@ def effective_number(denoiser: EmpiricalDenoiser, x: Tensor, sigma: Sigma, label
     """
     check_input(x, denoiser.images.shape[1:])
     label = as_label(label, x)
-    _, peak, total = denoiser.mean(x, sigma, label)
+    _, peak, total = denoiser.mean(x, sigma, label, exact=True)
     gap = torch.zeros_like(peak)                                    # sum_i w_i (peak - logit_i), (B, 1)
     for _, logits in denoiser.logits(x, sigma, label):
         below = (peak - logits).clamp_max(1e4)                      # 0 exp(-1e4) = 0, where infinity would give NaN
