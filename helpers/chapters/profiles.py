@@ -112,8 +112,13 @@ def _formed(profile: Profile) -> str:
     """The profile's folder of images, with the form that its networks read: /data/photos@1x28x28."""
     if not Path(profile.dataset).is_dir():
         return profile.dataset                      # its name says a form; or it is not there, and whoever loads it says so
-    channels, size = dict(profile.options).get("image_channels", 1), profile.systems.uvit.get("size", 28)
-    return f"{profile.dataset}@{channels}x{size}x{size}"
+    return f"{profile.dataset}@{'x'.join(map(str, shape_of(profile)))}"
+
+
+def shape_of(profile: Profile) -> tuple[int, int, int]:
+    """Channels, height and width of the images that the profile's networks read."""
+    size = profile.systems.uvit.get("size", 28)
+    return dict(profile.options).get("image_channels", 1), size, size
 
 
 def _changed(value, fields: dict, where: str):

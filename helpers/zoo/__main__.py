@@ -3,6 +3,8 @@
     python -m helpers.zoo list                     the models of a profile, which are there, what they cost
     python -m helpers.zoo train [--jobs 2]         trains what is missing, one process a core or GPU, resumable
     python -m helpers.zoo verify                   checks every file's hash and spec
+    python -m helpers.zoo rehearse --profile paper --images FOLDER
+                                                   a training step of each kind of model, on the CPU, nothing written
 """
 
 import argparse
@@ -13,29 +15,38 @@ from safetensors import SafetensorError
 from helpers import paths
 from helpers.chapters.models import all_models
 from helpers.chapters.profile import Profile
-from helpers.chapters.profiles import PROFILES, find_profile
+from helpers.chapters.profiles import PROFILES, find_profile, shape_of
+from helpers.data import load
 from helpers.measure import descriptor
 from helpers.zoo.inventory import damaged, table, verify
 from helpers.zoo.jobs import default_jobs, require_jobs, train_all
+from helpers.zoo.rehearsal import kinds, rehearse
 from helpers.zoo.weights import remove_leftovers
 
 STOPPED = 130                                            # what a shell reports for Ctrl-C
 
 
 def main(argv: list[str] | None = None) -> int:
-    """list, train or verify the models of a profile; 0, or 1 with a line for each problem on stderr, 2 for wrong usage."""
+    """list, train, verify or rehearse the models of a profile; 0, or 1 with a line for each problem on stderr, 2 for wrong
+    usage."""
     parser = argparse.ArgumentParser(prog="python -m helpers.zoo", description="The trained models.")
-    parser.add_argument("action", choices=("list", "train", "verify"))
+    parser.add_argument("action", choices=tuple(ACTIONS))
     parser.add_argument("--profile", default="laptop", help=f"{', '.join(PROFILES)}, or a file NAME.toml")
     parser.add_argument("--jobs", type=int, help="models trained at once (default: one a GPU, or one a core)")
+    parser.add_argument("--images", help="rehearse: a folder of images, brought to the profile's form; else its own data")
+    parser.add_argument("--steps", type=int, default=1, help="rehearse: steps of each kind of model")
     options = parser.parse_args(argv)
+    if options.images is not None and options.action != "rehearse":
+        parser.error("--images is for rehearse: a model's own images are those of its profile")
+    if options.steps < 1:
+        parser.error(f"--steps must be 1 or more, got {options.steps}")
     try:
         profile = find_profile(options.profile)
         jobs = default_jobs(profile.device) if options.jobs is None else require_jobs(options.jobs)
     except (OSError, ValueError) as error:
         return _fail([_line(error)], 2)
     try:
-        return _fail(ACTIONS[options.action](profile, jobs), 1)
+        return _fail(ACTIONS[options.action](profile, jobs, options), 1)
     except KeyboardInterrupt:
         print("stopped; run again to go on", file=sys.stderr)
         return STOPPED
@@ -56,18 +67,18 @@ def _line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-def _list(profile: Profile, jobs: int) -> list[str]:
+def _list(profile: Profile, jobs: int, options: argparse.Namespace) -> list[str]:
     specs = all_models(profile)
     print(table(specs, profile.zoo))
     return damaged(specs, profile.zoo)
 
 
-def _verify(profile: Profile, jobs: int) -> list[str]:
+def _verify(profile: Profile, jobs: int, options: argparse.Namespace) -> list[str]:
     problems = verify(all_models(profile), profile.zoo, frozenset({descriptor.DescriptorSpec().file}))
     return problems + _of_descriptor(profile)
 
 
-def _train(profile: Profile, jobs: int) -> list[str]:
+def _train(profile: Profile, jobs: int, options: argparse.Namespace) -> list[str]:
     profile.torch_device()
     specs, ours = all_models(profile), paths.ZOO / descriptor.DescriptorSpec().file
     problems = damaged(specs, profile.zoo) + (_of_descriptor(profile) if profile.descriptor or ours.exists() else [])
@@ -81,6 +92,24 @@ def _train(profile: Profile, jobs: int) -> list[str]:
     return []
 
 
+def _rehearse(profile: Profile, jobs: int, options: argparse.Namespace) -> list[str]:
+    """A line for each kind of model; whatever fails is a problem, and the others go on."""
+    name = profile.dataset
+    if options.images is not None:
+        name = f"{options.images}@{'x'.join(map(str, shape_of(profile)))}"
+    pool, problems = load(name, "pool"), []
+    images, labels = pool.x0[:64], pool.labels[:64]
+    for spec, same in kinds(all_models(profile)).items():
+        try:
+            found = rehearse(spec, images, labels, options.steps)
+        except (FloatingPointError, RuntimeError, ValueError) as error:
+            problems.append(f"{spec.name}: {_line(error)}")
+            continue
+        print(f"{spec.name} and {len(same) - 1} like it: {found.parameters / 1e6:.2f} million numbers to train, "
+              f"{found.training / 1e9:.3g} GFLOP an image in training, loss {found.losses[-1]:.3g}")
+    return problems
+
+
 def _of_descriptor(profile: Profile) -> list[str]:
     """What is wrong with the descriptor of a profile, if anything; a relative path is one from where chapters run."""
     try:
@@ -90,7 +119,7 @@ def _of_descriptor(profile: Profile) -> list[str]:
     return []
 
 
-ACTIONS = {"list": _list, "train": _train, "verify": _verify}
+ACTIONS = {"list": _list, "train": _train, "verify": _verify, "rehearse": _rehearse}
 
 if __name__ == "__main__":
     sys.exit(main())
