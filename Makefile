@@ -12,7 +12,7 @@ PORT ?= 8000
 ARGS ?=
 STRICT ?=
 
-.PHONY: help setup book html zoo test bench serve sync lint clean
+.PHONY: help setup book html zoo test bench gpu serve sync lint clean
 
 help: ## This list
 	@grep -hE '^[a-zA-Z%_-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-zA-Z%_-]+):.*## /\1|/' | sed 's/^chapter-%/chapter-N/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -51,8 +51,11 @@ test: $(READY_TEST) ## Unit tests, then every chapter again, compared with its s
 	$(RUN) -m pytest tests -n auto --dist loadfile --no-loadscope-reorder
 	$(RUN) -m pytest --nbval notebooks
 
-bench: $(READY) ## Time what is meant to be fast
-	for script in tests/bench/bench_*.py; do $(RUN) -m "$$(tr / . <<<"$${script%.py}")" $(ARGS); done
+bench: $(READY_TEST) ## Measure what is meant to be fast beside its peers, into data/results/bench.json
+	$(RUN) -m tests.bench --out data/results/bench.json $(ARGS)
+
+gpu: $(READY_TEST) ## Check samplers, closed forms and training on a CUDA GPU, and measure them
+	$(RUN) -m tests.bench --device cuda --out data/results/bench-gpu.json $(ARGS)
 
 serve: ## Serve the built book at http://localhost:8000 (PORT=...)
 	$(PYTHON) -m http.server $(PORT) --directory _build/html

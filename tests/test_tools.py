@@ -1,6 +1,5 @@
-"""The tools beside the tests: what pytest says without the reference implementations, and the benchmarks' options."""
+"""The tools beside the tests: what pytest says without the reference implementations."""
 
-import importlib
 import os
 import subprocess
 import sys
@@ -10,8 +9,6 @@ import pytest
 from helpers.paths import ROOT
 
 WITHOUT = "import sys\nsys.modules.update(diffusers=None, deepinv=None, azula=None)\n"
-BENCHMARKS = sorted(path.stem for path in (ROOT / "tests" / "bench").glob("bench_*.py"))
-OPTIONS = ("images", "batch", "threads", "seconds")
 
 
 def run_without(what, folder):
@@ -33,22 +30,3 @@ def test_without_reference_implementations_pytest_says_so_in_one_line(tmp_path, 
 def test_tests_without_a_reference_need_none(tmp_path):
     code, lines = run_without("tests/test_noise.py", tmp_path)
     assert code == 0, lines
-
-
-@pytest.mark.parametrize("name", BENCHMARKS)
-def test_every_benchmark_runs_and_has_help_and_the_same_options(name, capsys):
-    main = importlib.import_module(f"tests.bench.{name}").main
-    with pytest.raises(SystemExit) as end:
-        main(["--help"])
-    shown = capsys.readouterr().out
-    assert end.value.code == 0 and not [option for option in OPTIONS if f"--{option} " not in shown], shown
-    with pytest.raises(SystemExit) as end:
-        main(["--batch", "0"])
-    assert end.value.code == 2 and "invalid positive value: '0'" in capsys.readouterr().err
-    main(["--images", "32", "--batch", "8", "--seconds", "0"])
-    assert len(capsys.readouterr().out.splitlines()) > 1
-
-
-def test_make_bench_runs_all_of_them():
-    done = subprocess.run(["make", "--dry-run", "bench", "ARGS=--batch 8"], cwd=ROOT, capture_output=True, text=True)
-    assert "tests/bench/bench_*.py" in done.stdout and "--batch 8" in done.stdout and len(BENCHMARKS) >= 2
