@@ -16,6 +16,7 @@ from urllib.parse import urldefrag, urlparse
 import pytest
 from playwright.sync_api import sync_playwright
 
+from helpers.chapters.profiles import PROFILES
 from helpers.report import record
 
 WIDTHS, THEMES = (1280, 390), ("light", "dark")
@@ -193,14 +194,23 @@ def test_a_wrong_address_has_a_page_that_leads_home(built):
 
 
 @pytest.fixture
-def chapter_1(browser, address):
-    """Chapter 1's page, open; it must not complain."""
+def opened(browser, address):
+    """Opens a page, which must not complain."""
     page, complaints = browser.new_page(), []
     listen(page, complaints, address)
-    page.goto(address + "notebooks/01-reproducibility.html", wait_until="load")
-    yield page
+
+    def at(name):
+        page.goto(address + name, wait_until="load")
+        return page
+
+    yield at
     page.close()
     assert not complaints
+
+
+@pytest.fixture
+def chapter_1(opened):
+    return opened("notebooks/01-reproducibility.html")
 
 
 def slide(figure, value):
@@ -229,3 +239,21 @@ def test_another_noise_is_another_picture_and_who_is_pointed_at_is_compared(chap
     names.nth(2).click()
     assert names.nth(2).get_attribute("aria-pressed") == "true"
     assert "U-Net, wide" in figure.locator(".said").inner_text()
+
+
+def test_more_training_images_turn_copies_into_new_pictures(opened):
+    figure = opened("notebooks/02-two-regimes.html").locator("div.interactive[data-kind=pictures]")
+    sizes = sorted(PROFILES["laptop"].sizes)
+    picture = figure.locator(".tile .picture").first
+    said, seen = figure.locator(".controls output"), set()
+    for place, n in enumerate(sizes):
+        slide(figure, place)
+        assert said.first.inner_text() == f"{n:,}"
+        seen.add(picture.evaluate("e => getComputedStyle(e).backgroundPosition"))
+    assert len(seen) == len(sizes)
+    figure.locator(".tile").first.click()                               # a network's picture, beside what is nearest to it
+    copies = []
+    for place in (0, len(sizes) - 1):
+        slide(figure, place)
+        copies.append(figure.locator(".tile.same").count())
+    assert copies[0] > copies[1]
