@@ -10,6 +10,7 @@ READY := $(VENV)/.ready
 READY_TEST := $(VENV)/.ready-test
 PORT ?= 8000
 ARGS ?=
+SCHEDULER ?=
 STRICT ?=
 
 .PHONY: help setup book html zoo test bench gpu serve sync lint clean
@@ -44,8 +45,8 @@ html: $(READY) ## Build _build/html/index.html from the stored outputs (STRICT=1
 chapter-%: $(READY) ## Run chapter N, e.g. make chapter-2 ARGS="-p seed 1"
 	$(RUN) -m helpers.run $* $(ARGS)
 
-zoo: $(READY) ## Train the models that data/zoo lacks (resumable)
-	$(RUN) -m helpers.zoo train $(ARGS)
+zoo: $(READY) ## Train the models that data/zoo lacks (resumable; SCHEDULER=tcp://host:8786: on a Dask cluster)
+	$(RUN) -m helpers.zoo train $(if $(SCHEDULER),--scheduler $(SCHEDULER)) $(ARGS)
 
 test: $(READY_TEST) ## Unit tests, then every chapter again, compared with its stored outputs
 	$(RUN) -m pytest tests -n auto --dist loadfile --no-loadscope-reorder

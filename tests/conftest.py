@@ -17,10 +17,10 @@ from filelock import FileLock
 
 from helpers.paths import ROOT
 
-REFERENCES = ("diffusers", "deepinv", "azula", "playwright")    # the extra `dev` of pyproject.toml
+REFERENCES = ("diffusers", "deepinv", "azula", "playwright", "distributed")    # the extra `dev` of pyproject.toml
 ORIGIN = "https://reader:secret@github.com/Some-Body/the-book.git"
 
-LONGEST = ("test_smoke.py", "test_training.py", "test_jobs.py", "test_run.py")
+LONGEST = ("test_smoke.py", "test_training.py", "test_jobs.py", "test_cluster.py", "test_run.py")
 
 torch.set_num_threads(1)
 

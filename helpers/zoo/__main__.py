@@ -2,6 +2,7 @@
 
     python -m helpers.zoo list                     the models of a profile, which are there, what they cost
     python -m helpers.zoo train [--jobs 2]         trains what is missing, one process a core or GPU, resumable
+    python -m helpers.zoo train --scheduler tcp://host:8786   the same on the workers of a Dask cluster (see cluster.py)
     python -m helpers.zoo verify                   checks every file's hash and spec
     python -m helpers.zoo rehearse --profile paper --images FOLDER
                                                    a training step of each kind of model, on the CPU, nothing written
@@ -9,6 +10,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from safetensors import SafetensorError
 
@@ -18,6 +20,7 @@ from helpers.chapters.profile import Profile
 from helpers.chapters.profiles import PROFILES, find_profile, shape_of
 from helpers.data import load
 from helpers.measure import descriptor
+from helpers.zoo.cluster import train_on_cluster
 from helpers.zoo.inventory import damaged, table, verify
 from helpers.zoo.jobs import default_jobs, require_jobs, train_all
 from helpers.zoo.rehearsal import kinds, rehearse
@@ -33,11 +36,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("action", choices=tuple(ACTIONS))
     parser.add_argument("--profile", default="laptop", help=f"{', '.join(PROFILES)}, or a file NAME.toml")
     parser.add_argument("--jobs", type=int, help="models trained at once (default: one a GPU, or one a core)")
+    parser.add_argument("--scheduler", help="train: the address of a Dask scheduler whose workers do it, tcp://host:8786")
+    parser.add_argument("--checkpoints", type=lambda text: Path(text).expanduser().absolute(), metavar="FOLDER",
+                        help="train: their folder; with --scheduler, one that all workers have")
     parser.add_argument("--images", help="rehearse: a folder of images, brought to the profile's form; else its own data")
     parser.add_argument("--steps", type=int, default=1, help="rehearse: steps of each kind of model")
     options = parser.parse_args(argv)
     if options.images is not None and options.action != "rehearse":
         parser.error("--images is for rehearse: a model's own images are those of its profile")
+    if options.scheduler is not None and (options.jobs is not None or options.action != "train"):
+        parser.error("--scheduler is for train, without --jobs: each of its workers trains one model")
     if options.steps < 1:
         parser.error(f"--steps must be 1 or more, got {options.steps}")
     try:
@@ -50,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped; run again to go on", file=sys.stderr)
         return STOPPED
-    except (FloatingPointError, OSError, RuntimeError, SafetensorError, ValueError) as error:
+    except (FloatingPointError, ImportError, OSError, RuntimeError, SafetensorError, ValueError) as error:
         return _fail([_line(error)], 1)
 
 
@@ -79,14 +87,18 @@ def _verify(profile: Profile, jobs: int, options: argparse.Namespace) -> list[st
 
 
 def _train(profile: Profile, jobs: int, options: argparse.Namespace) -> list[str]:
-    profile.torch_device()
+    if options.scheduler is None:
+        profile.torch_device()
     specs, ours = all_models(profile), paths.ZOO / descriptor.DescriptorSpec().file
     problems = damaged(specs, profile.zoo) + (_of_descriptor(profile) if profile.descriptor or ours.exists() else [])
     if problems:
         return problems
     for folder in (profile.zoo, paths.CHECKPOINTS):
         remove_leftovers(folder)
-    train_all(specs, jobs, profile.zoo, profile.device, paths.CHECKPOINTS)
+    if options.scheduler is None:
+        train_all(specs, jobs, profile.zoo, profile.device, options.checkpoints or paths.CHECKPOINTS)
+    else:
+        train_on_cluster(specs, options.scheduler, profile.zoo, profile.device, options.checkpoints)
     if not profile.descriptor and not ours.exists():
         descriptor.train()
     return []

@@ -161,9 +161,12 @@ def train_model(spec: ModelSpec, zoo: Path | None = None, device: str | torch.de
 
 
 def train_stages(specs: list[ModelSpec], zoo: Path | None = None, device: str | torch.device = "cpu", every: float = 60.0,
-                 position: int = 0, place: str = "", checkpoints: Path | None = None) -> list[Path]:
+                 position: int = 0, place: str = "", checkpoints: Path | None = None,
+                 watch: Callable[[training.Progress], None] | None = None) -> list[Path]:
     """Train specs that are stages of one run, which differ in `recipe.steps` alone, in that run; their files, fewest steps
     first. The rest is as for `train_model`. ValueError if they are not stages of one run (see `prefixes.py`).
+
+    watch   is told of each step; what it raises ends the training at the last checkpoint
     """
     stages = stages_of_one_run(specs)
     files = [path_of(spec, zoo) for spec in stages]
@@ -177,7 +180,7 @@ def train_stages(specs: list[ModelSpec], zoo: Path | None = None, device: str | 
         remove_leftovers(folder)
     with _alone(checkpoint.with_suffix(".lock"), longest):
         _train_missing({spec: path for spec, path in todo.items() if not path.exists()}, zoo, device, checkpoint, every,
-                       position, place)
+                       position, place, watch)
     return files
 
 
@@ -197,7 +200,7 @@ def _alone(lock: Path, spec: ModelSpec) -> Iterator[None]:
 
 
 def _train_missing(stages: dict[ModelSpec, Path], zoo: Path | None, device: str | torch.device, checkpoint: Path,
-                   every: float, position: int, place: str) -> None:
+                   every: float, position: int, place: str, watch: Callable[[training.Progress], None] | None) -> None:
     """One run that writes the file of each stage when it has taken that many steps."""
     if not stages:
         return
@@ -214,18 +217,21 @@ def _train_missing(stages: dict[ModelSpec, Path], zoo: Path | None, device: str 
         state.load(checkpoint, spec.key)
         if state.step > min(ends):                 # killed after a checkpoint beyond a stage whose file is gone: begin again
             checkpoint.unlink()
-            return _train_missing(stages, zoo, device, checkpoint, every, position, place)
+            return _train_missing(stages, zoo, device, checkpoint, every, position, place, watch)
         keep()                                     # killed after the checkpoint and before the file
     loop = training.train(state, objective, images, labels if spec.conditional else None, spec.recipe, checkpoint,
                           spec.key, every, check_every=1 if images.device.type == "cpu" else math.gcd(50, *ends))
-    show(_after_each(loop, keep), spec.name, spec.recipe.steps, position, place)
+    show(_after_each(loop, keep, watch), spec.name, spec.recipe.steps, position, place)
     checkpoint.unlink(missing_ok=True)
 
 
-def _after_each(loop: Iterator[training.Progress], then: Callable[[], None]) -> Iterator[training.Progress]:
-    """The loop, with something done after each of its steps."""
+def _after_each(loop: Iterator[training.Progress], then: Callable[[], None],
+                watch: Callable[[training.Progress], None] | None) -> Iterator[training.Progress]:
+    """The loop, with something done after each of its steps, and somebody told."""
     for progress in loop:
         then()
+        if watch is not None:
+            watch(progress)
         yield progress
 
 
