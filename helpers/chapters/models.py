@@ -6,6 +6,7 @@ from helpers.chapters.finetuning import finetuning_models
 from helpers.chapters.later_work import agreement_models, oracle_models
 from helpers.chapters.profile import Profile
 from helpers.chapters.systems import systems
+from helpers.chapters.two_clocks import clock_models
 from helpers.chapters.two_regimes import half_trained, students, two_regimes
 from helpers.data.attributes import DATASET as CAPTIONED
 from helpers.zoo import ModelSpec
@@ -29,6 +30,8 @@ def chapter_models(profile: Profile, chapter: int) -> list[ModelSpec]:
         return list(inverse_models(profile).values())
     if chapter == 5:
         return [*finetuning_models(profile).values(), classifier(profile)]
+    if chapter == 6:
+        return list(clock_models(profile).values())
     if chapter == 7:
         return list(agreement_models(profile).values())
     if chapter == 8:
@@ -41,5 +44,5 @@ def chapter_models(profile: Profile, chapter: int) -> list[ModelSpec]:
 
 def all_models(profile: Profile) -> list[ModelSpec]:
     """Every model that some chapter of the profile uses, once; chapter 9 is for the dataset that has captions."""
-    chapters = (2, 1, 3, 4, 5, 7, 8, *([9] if profile.dataset == CAPTIONED else []))
+    chapters = (2, 1, 3, 4, 5, 6, 7, 8, *([9] if profile.dataset == CAPTIONED else []))
     return list(dict.fromkeys(spec for chapter in chapters for spec in chapter_models(profile, chapter)))
