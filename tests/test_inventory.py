@@ -1,6 +1,7 @@
 """What the zoo holds: lists that survive damage, the shipped zoo, and what cleaning leaves."""
 
 import subprocess
+from dataclasses import replace
 
 import pytest
 import torch
@@ -31,6 +32,13 @@ def test_a_file_s_parameters_are_counted_not_the_network_s(tmp_path):
     part = {name for name in network.state_dict() if name.startswith("up.")}
     write_weights(tmp_path / SPECS[1].file, network, SPECS[1].json, {}, only=part)
     assert stored_parameters(SPECS[1], tmp_path) == sum(network.state_dict()[name].numel() for name in part) > 0
+
+
+def test_stages_of_one_run_cost_what_the_last_of_them_does(tmp_path):
+    stages = [replace(SPECS[0], recipe=Recipe(steps=steps, batch=4, decay="none")) for steps in (6, 3)]
+    for spec in [*stages, SPECS[1]]:
+        put(spec, tmp_path)
+    assert core_hours([*stages, SPECS[1]], tmp_path) == 0.05 and core_hours(stages[1:], tmp_path) == 0.025
 
 
 def test_what_is_missing_damaged_or_foreign_is_named_and_the_rest_is_listed(tmp_path):

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from helpers import paths
+from helpers.zoo.prefixes import by_run
 from helpers.zoo.spec import ModelSpec
 from helpers.zoo.store import path_of, read
 
@@ -30,8 +31,8 @@ def _problem(spec: ModelSpec, zoo: Path) -> str | None:
 
 
 def core_hours(specs: list[ModelSpec], zoo: Path = paths.ZOO) -> float:
-    """What training the models took, in hours of one core, from their headers."""
-    return sum(int(read(path_of(spec, zoo))[1]["seconds"]) for spec in specs) / 3600
+    """What training the models took, in hours of one core, from their headers; of stages of a run the last has it all."""
+    return sum(int(read(path_of(stages[-1], zoo))[1]["seconds"]) for stages in by_run(specs)) / 3600
 
 
 def stored_parameters(spec: ModelSpec, zoo: Path = paths.ZOO) -> int:
