@@ -1,6 +1,6 @@
 """The home page and the page of all verdicts, from what the chapters stored.
 
-    ```{chapter-figure} 1      the upper part of the chapter's first figure
+    ```{hero}                  what many systems draw from the same noises (chapter 1), and the two regimes (chapter 2)
     ```
     ```{takeaways} 1 2         the first takeaway of each chapter, with its numbers
     ```
@@ -23,8 +23,9 @@ from measured import stored
 from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective
 
+from helpers.chapters.profiles import PROFILES
 from helpers.paths import NOTEBOOKS
-from helpers.report import cards, forest, home
+from helpers.report import cards, forest, hero, home
 from helpers.report.readme import chapter_file, chapter_name
 from helpers.run import chapters
 
@@ -68,12 +69,19 @@ class Page(SphinxDirective):
         return holder.children
 
 
-class ChapterFigure(Page):
-    required_arguments = 1
-
+class Hero(Page):
     def run(self) -> list[nodes.Node]:
-        self.text(int(self.arguments[0]))
-        return [nodes.container("", self.picture(int(self.arguments[0])), classes=["hero"])]
+        self.text(1)
+        results = stored(2, self.env)
+        pictures = hero.stored_pictures(NOTEBOOKS / f"{chapter_file(1)}.ipynb")
+        sizes = PROFILES[results["parameters"]["profile"]].sizes
+        systems = hero.systems(
+            pictures, f'One noise a column, the first {hero.NOISES} of <a href="{self.address(1)}">chapter 1</a>. '
+            "Most columns show one garment in all six diffusion models; a GAN and a VAE go their own way.")
+        regimes = hero.regimes(
+            sizes, results["measurements"], "Two networks of different width, trained on the same N images: alike when both "
+            f'copy, and again when neither does (<a href="{self.address(2)}">chapter 2</a>).')
+        return [nodes.raw("", f'<div class="hero">{systems}{regimes}</div>', format="html")]
 
 
 class Takeaways(Page):
@@ -128,7 +136,7 @@ class AllClaims(Page):
 
 
 def setup(app):
-    directives = {"chapter-figure": ChapterFigure, "takeaways": Takeaways, "scoreboard": Scoreboard,
+    directives = {"hero": Hero, "takeaways": Takeaways, "scoreboard": Scoreboard,
                   "chapter-cards": ChapterCards, "running-cost": RunningCost, "all-claims": AllClaims}
     for name, directive in directives.items():
         app.add_directive(name, directive)
