@@ -91,6 +91,15 @@ def test_the_built_book_has_no_warnings_and_loads_nothing_from_elsewhere(built):
         assert not loaded, f"{page.name} loads {loaded}"
 
 
+def test_a_chapters_first_figure_stands_above_its_code_and_no_figure_is_lost(built):
+    chapters = {page.stem: text for page, text in pages_of(built).items() if page.parent.name == "notebooks"}
+    for name, text in chapters.items():
+        figures = re.findall(r'<figure class="align-default" id="([^"]+)"', text)
+        source = (NOTEBOOKS / f"{name}.md").read_text(encoding="utf-8")
+        assert len(figures) == len(set(figures)) == len(re.findall(r"^  figure:", source, re.M)), name
+        assert text.index(f'id="{figures[0]}"') < text.index('class="cell tag_parameters'), name
+
+
 def test_each_page_says_what_it_is_about_where_it_is_and_where_its_source_is(built):
     base = "https://some-body.github.io/the-book/"
     for page, text in pages_of(built).items():
