@@ -42,7 +42,7 @@ def test_the_key_depends_on_everything_and_on_nothing_else(tmp_path):
               replace(SPEC, objective_options=(("p_mean", -0.4),)), replace(SPEC, conditional=True),
               replace(SPEC, init_from="68d6e949fb25"), replace(SPEC, trainable="head"), replace(SPEC, initial_seed=0),
               replace(SPEC, classes=(0,)), replace(SPEC, classes=(0, 1)), replace(SPEC, teacher="68d6e949fb25"),
-              TOLD, replace(TOLD, captions="shuffled"), replace(TOLD, withheld=True),
+              TOLD, replace(TOLD, captions="shuffled"), replace(TOLD, withheld=True), replace(SPEC, arranged="by-pc2"),
               *(replace(SPEC, recipe=replace(recipe, **{field.name: other(getattr(recipe, field.name))}))
                 for field in dataclasses.fields(recipe) if field.name != "bf16"),
               replace(SPEC, recipe=replace(recipe, bf16=False))]

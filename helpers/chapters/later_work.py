@@ -1,11 +1,11 @@
 """The models of chapters 7 and 8, which ask what later papers ask, and windows that those papers publish.
 
-All models are chapter 1's or 2's: nothing is trained.
-
 Chapter 8 has the small U-Net at three sizes, both widths at the size where one copies and the other does not yet, and the
-flow-matching network. Chapter 7 has the U-Nets of two disjoint halves with a second seed, and other architectures.
+flow-matching network: chapter 1's and 2's models. Chapter 7 has chapter 1's other architectures, and the U-Nets of two
+disjoint halves, two seeds each; then of two halves that differ in mean and covariance, and of images without neighborhoods.
 """
 
+from dataclasses import replace
 from math import atan, log, pi
 
 from helpers.chapters.profile import Profile
@@ -26,11 +26,23 @@ def oracle_models(profile: Profile) -> dict[tuple[int, int] | str, ModelSpec]:
     return {key: profile.model(*key) for key in dict.fromkeys(keys)} | {"flow": systems(profile)["flow"].spec}
 
 
-def bars(profile: Profile) -> dict[str, ModelSpec]:
-    """Chapter 7's bars: the first half of the pool, the other half, the first with another seed. Same width, same steps."""
-    small, half, (seed, other) = profile.widths[0], profile.half, profile.seeds
-    return {"half": profile.model(small, half, seed), "other half": profile.model(small, half, seed, half),
-            "other seed": profile.model(small, half, other)}
+def bars(profile: Profile) -> dict[tuple[str, int], ModelSpec]:
+    """Chapter 7's bars: ("half", seed) and ("other half", seed) of the pool, same width, same steps."""
+    small, half = profile.widths[0], profile.half
+    return {(name, seed): profile.model(small, half, seed, start)
+            for name, start in (("half", 0), ("other half", half)) for seed in profile.seeds}
+
+
+def stratified(profile: Profile) -> dict[tuple[str, int], ModelSpec]:
+    """The control: halves of the pool by its second principal component instead, ("top", seed) and ("bottom", seed)."""
+    names = {"half": "top", "other half": "bottom"}
+    return {(names[name], seed): replace(spec, arranged="by-pc2") for (name, seed), spec in bars(profile).items()}
+
+
+def shuffled(profile: Profile) -> dict[tuple[str, int], ModelSpec]:
+    """The first half of the pool with shuffled pixels, ("shuffled", seed)."""
+    return {("shuffled", seed): replace(spec, arranged="shuffled-pixels")
+            for (name, seed), spec in bars(profile).items() if name == "half"}
 
 
 def architectures(profile: Profile) -> dict[str, ModelSpec]:
@@ -41,7 +53,7 @@ def architectures(profile: Profile) -> dict[str, ModelSpec]:
 
 def agreement_models(profile: Profile) -> dict[str, ModelSpec]:
     """Chapter 7's models."""
-    return bars(profile) | architectures(profile)
+    return bars(profile) | stratified(profile) | shuffled(profile) | architectures(profile)
 
 
 # Window sizes that Kamb & Ganguli calibrated for their Fashion-MNIST U-Net on 32 x 32 images (`files/` of their repository):

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from helpers.data import identify
+from helpers.data.arranged import ARRANGED
 from helpers.data.captions import KINDS_OF_CAPTION
 from helpers.models import training
 from helpers.models.architectures import MLP, Multistage, ResidualCNN, UViT
@@ -49,7 +50,7 @@ OBJECTIVES = {
 # Fields that came after the first weights were shipped. With their default they are left out of the canonical JSON, so
 # that an old model keeps its key.
 LATER = {"initial_seed": None, "classes": (), "images": None, "teacher": None, "captions": None,
-         "withheld": False,
+         "withheld": False, "arranged": None,
          "recipe": {"beta1": 0.9, "label_dropout": 0.0, "decay": "cosine"}}
 
 # What a canonical JSON calls a reader's folder: its images name it, so that it may be moved, and must not be changed.
@@ -62,6 +63,7 @@ class ModelSpec:
 
     dataset, subset_start, subset_size   the images: `subset_size` of the pool from `subset_start` on; nested for start 0
     classes                              of these classes only; all if empty
+    arranged                             how the pool is arranged before, a name in ARRANGED; None: as the dataset has it
     images                               of a folder, found by the spec itself: the hash of its training images; else None
     network, options                     a name in NETWORKS and its keyword arguments
     objective, objective_options         a name in OBJECTIVES and its keyword arguments
@@ -95,6 +97,7 @@ class ModelSpec:
     teacher: str | None = None
     captions: str | None = None
     withheld: bool = False
+    arranged: str | None = None
 
     def __post_init__(self):
         if self.dataset != FOLDER or self.images is None:
@@ -118,6 +121,10 @@ class ModelSpec:
                 raise ValueError(f"{name} is the key of a model, 12 hexadecimal digits: got {key!r}")
         if self.teacher is not None and (self.conditional or self.classes):
             raise ValueError("a teacher's images have no labels: neither conditional nor classes can be asked for")
+        if self.arranged is not None:
+            _require_known("arranged", self.arranged, ARRANGED)
+            if self.teacher or self.captions or self.classes:
+                raise ValueError("the whole pool is arranged: neither a teacher, captions nor classes can be asked for")
         self._require_captions()
         try:
             json.dumps(dataclasses.asdict(self), allow_nan=False)
@@ -169,7 +176,7 @@ class ModelSpec:
         told = f"{self.captions}{'-seen' * self.withheld}" if self.captions else "conditional"
         objective += f"{told}-" if self.conditional and self.objective != "classes" else ""
         objective += f"c{''.join(map(str, self.classes))}-" if self.classes else ""
-        part = ("taught-" if self.teacher else "") + f"n{self.subset_size}"
+        part = ("taught-" if self.teacher else f"{self.arranged}-" if self.arranged else "") + f"n{self.subset_size}"
         part += f"from{self.subset_start}" if self.subset_start else ""
         part += f"-k{self.recipe.steps}" if self.recipe.decay == "none" else ""
         initial = "" if self.initial_seed is None else f"i{self.initial_seed}"

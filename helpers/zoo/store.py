@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from helpers import paths
 from helpers.data import identify, to_float
 from helpers.data import load as load_dataset
+from helpers.data.arranged import ARRANGED
 from helpers.data.captions import training_captions
 from helpers.denoiser import NetworkDenoiser
 from helpers.models import training
@@ -51,6 +52,7 @@ def training_images(spec: ModelSpec, zoo: Path | None = None, device: str | torc
         numbers, told = training_captions(spec.captions, spec.withheld, spec.subset_size, spec.subset_start)
         return pool[numbers].x0, told
     pool = pool.of_classes(spec.classes) if spec.classes else pool
+    pool = ARRANGED[spec.arranged](pool) if spec.arranged else pool
     subset = pool.first(spec.subset_size, spec.subset_start)
     return subset.x0, subset.labels
 
