@@ -210,9 +210,9 @@ def test_times_that_make_no_sense_are_refused(options):
         KernelObjective(**options)
 
 
-@pytest.mark.parametrize("name", ["edm", "consistency", "distillation", *KERNEL_OBJECTIVES])
+@pytest.mark.parametrize("name", ["edm", "edm-expected", "consistency", "distillation", *KERNEL_OBJECTIVES])
 def test_the_label_reaches_the_network_in_denoising_and_in_training(name):
-    """In every call that it gets, and for distillation the teacher's calls too."""
+    """In every call that it gets, and the calls of a distillation's teacher and of an oracle, too."""
     objective, x, label, seen = make_objective(name), torch.randn(3, *SHAPE), torch.tensor([2, 0, 1]), []
 
     def network(x, c_noise, label=None):
@@ -222,6 +222,8 @@ def test_the_label_reaches_the_network_in_denoising_and_in_training(name):
     objective.denoise(network, x, 0.5, label)
     if name == "distillation":
         objective = objective.taught_by(lambda x, sigma, label=None: network(x, sigma, label))
+    if name == "edm-expected":
+        objective = objective.of(lambda x, sigma, label=None: network(x, sigma, label))
     objective.loss(network, x, label, torch.Generator().manual_seed(0))
-    assert len(seen) == {"consistency": 3, "distillation": 4}.get(name, 2)
+    assert len(seen) == {"edm-expected": 3, "consistency": 3, "distillation": 4}.get(name, 2)
     assert all(given is label for given in seen)

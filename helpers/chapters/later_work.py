@@ -1,7 +1,7 @@
 """The models of chapters 7 and 8, which ask what later papers ask, and windows that those papers publish.
 
 Chapter 8 has the small U-Net at three sizes, both widths at the size where one copies and the other does not yet, and the
-flow-matching network: chapter 1's and 2's models. Chapter 7 has chapter 1's other architectures, and the U-Nets of two
+flow-matching network, chapter 1's and 2's models; and two that learn from the mean of the target. Chapter 7 has chapter 1's other architectures, and the U-Nets of two
 disjoint halves, two seeds each; then of two halves that differ in mean and covariance, and of images without neighborhoods.
 """
 
@@ -24,6 +24,12 @@ def oracle_models(profile: Profile) -> dict[tuple[int, int] | str, ModelSpec]:
     small, large = profile.widths
     keys = [(small, n) for n in oracle_sizes(profile)] + [(width, profile.few[0]) for width in (small, large)]
     return {key: profile.model(*key) for key in dict.fromkeys(keys)} | {"flow": systems(profile)["flow"].spec}
+
+
+def targets(profile: Profile) -> dict[tuple[str | int, int], ModelSpec]:
+    """Chapter 8's networks of the smaller sets: (seed, N) on the usual target, ("expected", N), first seed, on its mean."""
+    found = {(seed, n): profile.model(profile.widths[0], n, seed) for n in profile.few for seed in profile.seeds}
+    return found | {("expected", n): replace(found[profile.seeds[0], n], objective="edm-expected") for n in profile.few}
 
 
 def bars(profile: Profile) -> dict[tuple[str, int], ModelSpec]:

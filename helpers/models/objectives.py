@@ -11,12 +11,13 @@ A network trained in a kernel's own coordinates, x_t = s_t x0 + s_t sigma_t eps,
 a denoiser by solving that prediction for x0: `KernelObjective`. Used by every chapter that trains.
 """
 
+from copy import copy
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from helpers.denoiser import broadcast_sigma
+from helpers.denoiser import DenoiserLike, broadcast_sigma
 from helpers.kernels import kernel
 
 
@@ -58,9 +59,14 @@ class EDMObjective:
         """
         sigma = self.noise_levels(len(x0), generator)
         eps = torch.randn(x0.shape, generator=generator, device=x0.device)
-        x0_hat = self.denoise(network, x0 + sigma.view(-1, 1, 1, 1) * eps, sigma, label)
+        x = x0 + sigma.view(-1, 1, 1, 1) * eps
+        x0_hat = self.denoise(network, x, sigma, label)
         weight = (sigma**2 + self.sigma_data**2) / (sigma * self.sigma_data) ** 2
-        return (weight.view(-1, 1, 1, 1) * (x0_hat - x0) ** 2).mean()
+        return (weight.view(-1, 1, 1, 1) * (x0_hat - self.target(x0, x, sigma, label)) ** 2).mean()
+
+    def target(self, x0: Tensor, x: Tensor, sigma: Tensor, label: Tensor | None) -> Tensor:
+        """What the network is to answer at (x, sigma), (B, C, H, W): the image that the noise was added to."""
+        return x0
 
 
 @dataclass(frozen=True)
@@ -151,3 +157,26 @@ class SharedPreconditioning(EDMObjective):
 
     def noise_levels(self, count: int, generator: torch.Generator) -> Tensor:
         return kernel(self.source.kernel).sigma(self.source.times(count, generator)).float()
+
+
+@dataclass(frozen=True)
+class ExpectedTarget(EDMObjective):
+    """EDM's loss with the mean of its target: E[x0 | x] over the training images, which has a closed form, in place of x0.
+
+    Both losses have the same gradient on average, and this one's has less variance (Bertrand et al. 2025 ask whether that
+    variance is why networks generalize). `of` gives it the training images' optimal denoiser, without which it can be
+    sampled and not trained.
+    """
+
+    def of(self, oracle: DenoiserLike) -> "ExpectedTarget":
+        """The objective with this oracle as its target."""
+        taught = copy(self)
+        object.__setattr__(taught, "oracle", oracle)
+        return taught
+
+    def target(self, x0: Tensor, x: Tensor, sigma: Tensor, label: Tensor | None) -> Tensor:
+        """E[x0 | x]. ValueError before `of` was asked."""
+        if not hasattr(self, "oracle"):
+            raise ValueError("an expected target is that of some images: ask `of` for the objective with their oracle")
+        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+            return self.oracle(x, sigma, label)

@@ -9,24 +9,25 @@ Used by every chapter.
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from helpers import paths
+from helpers.closed_form import EmpiricalDenoiser
 from helpers.data import identify, to_float
 from helpers.data import load as load_dataset
 from helpers.data.arranged import ARRANGED
 from helpers.data.captions import training_captions
 from helpers.denoiser import NetworkDenoiser
 from helpers.models import training
+from helpers.models.objectives import ExpectedTarget
 from helpers.models.trainable import restrict
 from helpers.zoo.drawn import drawn_images
+from helpers.zoo.locks import alone
 from helpers.zoo.prefixes import stages_of_one_run
-from helpers.zoo.progress import say, show
+from helpers.zoo.progress import show
 from helpers.zoo.spec import ModelSpec, build, make_objective
 from helpers.zoo.weights import read_weights, remove_leftovers, write_weights
 
@@ -180,25 +181,10 @@ def train_stages(specs: list[ModelSpec], zoo: Path | None = None, device: str | 
     for folder in {checkpoint.parent, todo[longest].parent}:
         folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(folder)
-    with _alone(checkpoint.with_suffix(".lock"), longest):
+    with alone(checkpoint.with_suffix(".lock"), longest):
         _train_missing({spec: path for spec, path in todo.items() if not path.exists()}, zoo, device, checkpoint, every,
                        position, place, watch)
     return files
-
-
-@contextmanager
-def _alone(lock: Path, spec: ModelSpec) -> Iterator[None]:
-    """Holds the lock of a model, which the system frees when its owner dies; says so if it has to wait."""
-    lock = FileLock(lock)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        say(f"waiting for another process that trains {spec.name} ({spec.key}) ...")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _train_missing(stages: dict[ModelSpec, Path], zoo: Path | None, device: str | torch.device, checkpoint: Path,
@@ -209,6 +195,8 @@ def _train_missing(stages: dict[ModelSpec, Path], zoo: Path | None, device: str 
     spec = max(stages, key=lambda spec: spec.recipe.steps)
     images, labels = (t.to(device) for t in training_images(spec, zoo, device))
     network, objective = _start(spec, zoo, device)
+    if isinstance(objective, ExpectedTarget):
+        objective = objective.of(EmpiricalDenoiser(images, labels if spec.conditional else None))
     state, ends = training.State(network, spec.recipe), {stage.recipe.steps: stage for stage in stages}
 
     def keep() -> None:
