@@ -1,8 +1,9 @@
 """The models of chapters 7 and 8, which ask what later papers ask, and windows that those papers publish.
 
 Chapter 8 has the small U-Net at three sizes, both widths at the size where one copies and the other does not yet, and the
-flow-matching network, chapter 1's and 2's models; and two that learn from the mean of the target. Chapter 7 has chapter 1's other architectures, and the U-Nets of two
-disjoint halves, two seeds each; then of two halves that differ in mean and covariance, and of images without neighborhoods.
+flow-matching network, chapter 1's and 2's models; and two networks that learn from the mean of the target. Chapter 7 has
+chapter 1's other architectures, and the U-Nets of two disjoint halves, two seeds each; then of two halves that differ in
+mean and covariance, and of images without neighborhoods.
 """
 
 from dataclasses import replace
