@@ -210,7 +210,25 @@ def test_times_that_make_no_sense_are_refused(options):
         KernelObjective(**options)
 
 
-@pytest.mark.parametrize("name", ["edm", "edm-expected", "consistency", "distillation", *KERNEL_OBJECTIVES])
+@pytest.mark.parametrize("above", [True, False])
+def test_a_stage_is_trained_on_its_side_of_the_split_as_edm_is_there(above):
+    """Its noise levels are EDM's own, those of the other side left out: by the quantiles of ln sigma."""
+    split, levels = 2.4, {"p_mean": -0.4, "p_std": 1.2}
+    stage = make_objective("edm-above" if above else "edm-below", split=split, **levels)
+    sigma, whole = (o.noise_levels(200_000, torch.Generator().manual_seed(i))
+                    for i, o in enumerate((stage, EDMObjective(**levels))))
+    expected = whole[whole > split] if above else whole[whole < split]
+    assert (sigma > split).all() if above else (sigma < split).all()
+    at = torch.linspace(0.01, 0.99, 25)
+    torch.testing.assert_close(sigma.log().quantile(at), expected.log().quantile(at), atol=0.03, rtol=0)
+
+
+def test_a_split_that_is_no_noise_level_is_refused():
+    with pytest.raises(ValueError, match="split is a noise level above 0"):
+        make_objective("edm-above", split=0.0)
+
+
+@pytest.mark.parametrize("name", ["edm", "edm-expected", "edm-above", "edm-below", "consistency", "distillation", *KERNEL_OBJECTIVES])
 def test_the_label_reaches_the_network_in_denoising_and_in_training(name):
     """In every call that it gets, and the calls of a distillation's teacher and of an oracle, too."""
     objective, x, label, seen = make_objective(name), torch.randn(3, *SHAPE), torch.tensor([2, 0, 1]), []

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from helpers.chapters.later_work import bars, oracle_sizes, shuffled, stratified, targets
+from helpers.chapters.later_work import bars, oracle_sizes, shuffled, stages, stratified, targets
 from helpers.chapters.models import all_models, chapter_models, inverse_models
 from helpers.chapters.profiles import PROFILES
 from helpers.chapters.systems import independent, systems
@@ -97,7 +97,12 @@ def test_chapters_7_and_8_train_only_what_differs_in_one_thing():
     for profile in PROFILES.values():
         known = {spec for chapter in (1, 2) for spec in chapter_models(profile, chapter)}
         target = targets(profile)
-        assert set(chapter_models(profile, 8)) - known == {target["expected", n] for n in profile.few}
+        parts = stages(profile)
+        assert set(chapter_models(profile, 8)) - known == {target["expected", n] for n in profile.few} | set(parts.values())
+        for (side, seed), spec in parts.items():
+            whole = target[seed, profile.few[-1]]
+            assert differences(spec, whole) == {"objective", "objective_options", "recipe"}
+            assert spec.recipe.steps == whole.recipe.steps // 2 and spec.objective == f"edm-{side}"
         for n in profile.few:
             assert differences(target["expected", n], target[profile.seeds[0], n]) == {"objective"}
         (one, seed, other, last), top = bars(profile).values(), stratified(profile)

@@ -1,9 +1,9 @@
 """The models of chapters 7 and 8, which ask what later papers ask, and windows that those papers publish.
 
 Chapter 8 has the small U-Net at three sizes, both widths at the size where one copies and the other does not yet, and the
-flow-matching network, chapter 1's and 2's models; and two networks that learn from the mean of the target. Chapter 7 has
-chapter 1's other architectures, and the U-Nets of two disjoint halves, two seeds each; then of two halves that differ in
-mean and covariance, and of images without neighborhoods.
+flow-matching network, chapter 1's and 2's models; two networks that learn from the mean of the target, and four that learn
+one stage of the path each. Chapter 7 has chapter 1's other architectures, and the U-Nets of two disjoint halves, two seeds
+each; then of two halves that differ in mean and covariance, and of images without neighborhoods.
 """
 
 from dataclasses import replace
@@ -31,6 +31,17 @@ def targets(profile: Profile) -> dict[tuple[str | int, int], ModelSpec]:
     """Chapter 8's networks of the smaller sets: (seed, N) on the usual target, ("expected", N), first seed, on its mean."""
     found = {(seed, n): profile.model(profile.widths[0], n, seed) for n in profile.few for seed in profile.seeds}
     return found | {("expected", n): replace(found[profile.seeds[0], n], objective="edm-expected") for n in profile.few}
+
+
+STAGES = 2.4        # sigma, between the collapse of the posterior at N = 1,024 and at 16,384: 2.9 and 2.1 in chapter 8
+
+
+def stages(profile: Profile) -> dict[tuple[str, int], ModelSpec]:
+    """Chapter 8's networks of one stage: ("above", seed) and ("below", seed) STAGES, each with half the steps."""
+    of = {seed: profile.model(profile.widths[0], profile.few[-1], seed) for seed in profile.seeds}
+    return {(side, seed): replace(
+        spec, objective=f"edm-{side}", objective_options=(*spec.objective_options, ("split", STAGES)),
+        recipe=replace(spec.recipe, steps=spec.recipe.steps // 2)) for side in ("above", "below") for seed, spec in of.items()}
 
 
 def bars(profile: Profile) -> dict[tuple[str, int], ModelSpec]:

@@ -3,7 +3,7 @@
 from helpers.chapters.captioned import captioned_models, few_captioned
 from helpers.chapters.conditional import classifier, conditional_models, few_unconditional, unconditional_models
 from helpers.chapters.finetuning import finetuning_models
-from helpers.chapters.later_work import agreement_models, oracle_models, targets
+from helpers.chapters.later_work import agreement_models, oracle_models, stages, targets
 from helpers.chapters.profile import Profile
 from helpers.chapters.systems import systems
 from helpers.chapters.two_clocks import clock_models
@@ -35,7 +35,7 @@ def chapter_models(profile: Profile, chapter: int) -> list[ModelSpec]:
     if chapter == 7:
         return list(agreement_models(profile).values())
     if chapter == 8:
-        return [*oracle_models(profile).values(), *targets(profile).values()]
+        return [*oracle_models(profile).values(), *targets(profile).values(), *stages(profile).values()]
     if chapter == 9:
         return [*few_captioned(profile).values(), *captioned_models(profile).values(), classifier(profile)]
     return [*two_regimes(profile).values(), *half_trained(profile).values(), *students(profile).values(),

@@ -13,6 +13,7 @@ a denoiser by solving that prediction for x0: `KernelObjective`. Used by every c
 
 from copy import copy
 from dataclasses import dataclass
+from math import log
 
 import torch
 from torch import Tensor, nn
@@ -157,6 +158,31 @@ class SharedPreconditioning(EDMObjective):
 
     def noise_levels(self, count: int, generator: torch.Generator) -> Tensor:
         return kernel(self.source.kernel).sigma(self.source.times(count, generator)).float()
+
+
+@dataclass(frozen=True)
+class OneStage(EDMObjective):
+    """EDM's loss on one side of a noise level alone: a network for one stage of the path, to be joined with another's.
+
+    split   the noise level sigma > 0 that parts the two,
+    above   and whether it is the noisier stage; ln sigma stays N(p_mean, p_std^2), cut off at ln split
+
+    It can be asked at any sigma, and knows nothing of the other side.
+    """
+
+    split: float = 1.0
+    above: bool = True
+
+    def __post_init__(self):
+        if not self.split > 0:
+            raise ValueError(f"split is a noise level above 0, got {self.split}")
+
+    def noise_levels(self, count: int, generator: torch.Generator) -> Tensor:
+        at = torch.tensor((log(self.split) - self.p_mean) / self.p_std, dtype=torch.float64, device=generator.device)
+        u = torch.rand(count, generator=generator, device=generator.device, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
+        normal = -torch.special.ndtri(u * torch.special.ndtr(-at)) if self.above else torch.special.ndtri(
+            u * torch.special.ndtr(at))
+        return (self.p_mean + self.p_std * normal).exp().float()
 
 
 @dataclass(frozen=True)

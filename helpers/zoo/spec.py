@@ -24,7 +24,7 @@ from helpers.models.architectures import MLP, Multistage, ResidualCNN, UViT
 from helpers.models.classifier import Classification, Classifier
 from helpers.models.fewstep import Consistency, Distillation
 from helpers.models.gan_vae import GAN, VAE, GeneratorPair
-from helpers.models.objectives import EDMObjective, ExpectedTarget, KernelObjective, SharedPreconditioning
+from helpers.models.objectives import EDMObjective, ExpectedTarget, KernelObjective, OneStage, SharedPreconditioning
 from helpers.models.unet import UNet
 
 NETWORKS = {"unet": UNet, "cnn": ResidualCNN, "uvit": UViT, "mlp": MLP, "multistage": Multistage, "pair": GeneratorPair,
@@ -45,6 +45,8 @@ OBJECTIVES = {
     "vae": VAE,
     "classes": Classification,
     "edm-expected": ExpectedTarget,
+    "edm-above": partial(OneStage, above=True),
+    "edm-below": partial(OneStage, above=False),
     **{f"edm-{name}": partial(SharedPreconditioning, source=make()) for name, make in PUBLISHED.items()},
 }
 
