@@ -228,7 +228,8 @@ def test_a_split_that_is_no_noise_level_is_refused():
         make_objective("edm-above", split=0.0)
 
 
-@pytest.mark.parametrize("name", ["edm", "edm-expected", "edm-above", "edm-below", "consistency", "distillation", *KERNEL_OBJECTIVES])
+@pytest.mark.parametrize("name", ["edm", "edm-expected", "edm-above", "edm-below", "consistency", "distillation",
+                                  *KERNEL_OBJECTIVES])
 def test_the_label_reaches_the_network_in_denoising_and_in_training(name):
     """In every call that it gets, and the calls of a distillation's teacher and of an oracle, too."""
     objective, x, label, seen = make_objective(name), torch.randn(3, *SHAPE), torch.tensor([2, 0, 1]), []

@@ -41,7 +41,8 @@ def stages(profile: Profile) -> dict[tuple[str, int], ModelSpec]:
     of = {seed: profile.model(profile.widths[0], profile.few[-1], seed) for seed in profile.seeds}
     return {(side, seed): replace(
         spec, objective=f"edm-{side}", objective_options=(*spec.objective_options, ("split", STAGES)),
-        recipe=replace(spec.recipe, steps=spec.recipe.steps // 2)) for side in ("above", "below") for seed, spec in of.items()}
+        recipe=replace(spec.recipe, steps=spec.recipe.steps // 2))
+        for side in ("above", "below") for seed, spec in of.items()}
 
 
 def bars(profile: Profile) -> dict[tuple[str, int], ModelSpec]:
