@@ -17,7 +17,8 @@ from filelock import FileLock
 
 from helpers.paths import ROOT
 
-REFERENCES = ("diffusers", "deepinv", "azula", "playwright", "distributed")    # the extra `dev` of pyproject.toml
+# The extra `dev` of pyproject.toml.
+REFERENCES = ("diffusers", "deepinv", "azula", "playwright", "axe_playwright_python", "distributed")
 ORIGIN = "https://reader:secret@github.com/Some-Body/the-book.git"
 
 LONGEST = ("test_smoke.py", "test_training.py", "test_jobs.py", "test_cluster.py", "test_run.py")
@@ -28,8 +29,6 @@ torch.set_num_threads(1)
 def pytest_collection_modifyitems(items):
     """The longest files first, so that no process is left with one when the others are done."""
     items.sort(key=lambda item: item.path.name not in LONGEST)
-
-
 
 
 def imported(source: str) -> set[str]:

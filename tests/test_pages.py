@@ -14,12 +14,15 @@ from pathlib import Path
 from urllib.parse import urldefrag, urlparse
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
 from helpers.chapters.profiles import PROFILES
 from helpers.report import record
 
 WIDTHS, THEMES = (1280, 390), ("light", "dark")
+CHECKED = ((1280, "light"), (390, "dark"))       # what axe looks at: each width and each theme once, as it takes seconds
+GRAVE = ("serious", "critical")
 MISSING = "no Chromium or Chrome on this machine: install one (Debian: apt install chromium) to look at the pages"
 FIRST_FIGURE = 900                  # how far down, in pixels at 1280, the first figure of home and of a chapter may begin
 
@@ -42,6 +45,12 @@ LOOK = """() => {
     formulas: [...document.querySelectorAll(".math")].filter((m) => !m.querySelector("mjx-container")).map(name),
     icons: [...icons].map((e) => e.getAttribute("data-icon") || name(e)),
   };
+}"""
+# Folds are opened, without the fading in which colors are not yet what they are.
+UNFOLD = """() => {
+  document.head.append(Object.assign(document.createElement("style"),
+    { textContent: "* { animation: none !important; transition: none !important; }" }));
+  document.querySelectorAll("details").forEach((fold) => { fold.open = true; });
 }"""
 LINKS = """() => [[...document.querySelectorAll("a[href]")].map((a) => a.href),
                   [...document.querySelectorAll("[id]")].map((e) => e.id)]"""
@@ -83,7 +92,7 @@ def seen(browser, address, built):
     pages = sorted(page.relative_to(built).as_posix() for page in built.glob("*/*.html") if page.parent.name[0] != "_")
     context = browser.new_context(viewport={"width": WIDTHS[0], "height": 900})
     found = {}
-    for name in pages:
+    for name in [*pages, "search.html"]:
         page, complaints = context.new_page(), []
         listen(page, complaints, address)
         page.goto(address + name, wait_until="load")
@@ -95,8 +104,24 @@ def seen(browser, address, built):
             for width in WIDTHS:
                 page.set_viewport_size({"width": width, "height": 900})
                 found[name][width, theme] = page.evaluate(LOOK)
+        found[name]["hindrances"] = hindrances(page)
         page.close()
     context.close()
+    return found
+
+
+def hindrances(page) -> list[str]:
+    """What axe finds on a page that keeps some readers from reading it, with the first place of each."""
+    axe, found = Axe(), []
+    page.evaluate(UNFOLD)
+    for width, theme in CHECKED:
+        page.emulate_media(color_scheme=theme)
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_timeout(500)              # the theme hears late of a new width, and lets keys reach what scrolls then
+        # Without `preload` it asks the server for no style sheet again.
+        violations = axe.run(page, options={"resultTypes": ["violations"], "preload": False}).response["violations"]
+        found += [f"{width} {theme}: {one['id']}, {len(one['nodes'])} times, first {one['nodes'][0]['html'][:120]}"
+                  for one in violations if one["impact"] in GRAVE]
     return found
 
 
@@ -130,6 +155,15 @@ def test_pictures_are_loaded_and_described_and_formulas_and_icons_drawn(seen):
 
 def test_pages_follow_the_systems_theme(seen):
     assert {(theme, shown) for _, _, theme, shown in each(seen, "theme")} == {("light", "light"), ("dark", "dark")}
+
+
+def test_nothing_on_a_page_shuts_readers_out(seen):
+    assert not {name: looks["hindrances"] for name, looks in seen.items() if looks["hindrances"]}
+
+
+def test_axe_finds_what_is_wrong(page):
+    page.set_content("<main><h1>Title</h1><img src='data:,'><p style='color: #bbb; background: #fff'>Pale</p></main>")
+    assert {found.split(": ")[1].split(",")[0] for found in hindrances(page)} >= {"image-alt", "color-contrast"}
 
 
 def test_a_picture_comes_soon(seen):

@@ -32,6 +32,13 @@ class Style(UnsrtStyle):
     default_sorting_style = "author_year_title"
 
 
+def as_list(app, pagename, templatename, context, doctree):
+    """Entries of the list of references are its items, also for a screen reader: docutils gives them a role of no list."""
+    if "body" in context:
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+
+
 def setup(app):
     register_plugin("pybtex.style.formatting", "authoryear", Style)
+    app.connect("html-page-context", as_list)
     return {"version": "1", "parallel_read_safe": True}

@@ -35,7 +35,7 @@ function control(choice, start, changed) {
   const tell = () => {
     const index = Number(input.value);
     said.textContent = choice.values[index];
-    input.setAttribute("aria-valuetext", `${choice.name} ${choice.values[index]}`);
+    if (!choice.words) input.setAttribute("aria-valuetext", `${choice.name} ${choice.values[index]}`);
     changed(index);
   };
   input.addEventListener("input", tell);
