@@ -3,6 +3,7 @@
     python -m helpers.zoo list                     the models of a profile, which are there, what they cost
     python -m helpers.zoo train [--jobs 2]         trains what is missing, one process a core or GPU, resumable
     python -m helpers.zoo train --scheduler tcp://host:8786   the same on the workers of a Dask cluster (see cluster.py)
+    torchrun --nproc-per-node 4 -m helpers.zoo train   each model on several devices, one model after another
     python -m helpers.zoo verify                   checks every file's hash and spec
     python -m helpers.zoo rehearse --profile paper --images FOLDER
                                                    a training step of each kind of model, on the CPU, nothing written
@@ -20,10 +21,12 @@ from helpers.chapters.profile import Profile
 from helpers.chapters.profiles import PROFILES, find_profile, shape_of
 from helpers.data import load
 from helpers.measure import descriptor
+from helpers.models.devices import join
 from helpers.zoo.cluster import train_on_cluster
 from helpers.zoo.inventory import damaged, table, verify
 from helpers.zoo.jobs import default_jobs, require_jobs, train_all
 from helpers.zoo.rehearsal import kinds, rehearse
+from helpers.zoo.together import follow, is_first, let_the_first_speak, started_by_torchrun, train_together
 from helpers.zoo.weights import remove_leftovers
 
 STOPPED = 130                                            # what a shell reports for Ctrl-C
@@ -46,6 +49,8 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--images is for rehearse: a model's own images are those of its profile")
     if options.scheduler is not None and (options.jobs is not None or options.action != "train"):
         parser.error("--scheduler is for train, without --jobs: each of its workers trains one model")
+    if started_by_torchrun() and (options.jobs is not None or options.scheduler is not None or options.action != "train"):
+        parser.error("torchrun is for train, without --jobs and --scheduler: its processes train one model together")
     if options.steps < 1:
         parser.error(f"--steps must be 1 or more, got {options.steps}")
     try:
@@ -56,13 +61,16 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _fail(ACTIONS[options.action](profile, jobs, options), 1)
     except KeyboardInterrupt:
-        print("stopped; run again to go on", file=sys.stderr)
+        if is_first():
+            print("stopped; run again to go on", file=sys.stderr)
         return STOPPED
     except (FloatingPointError, ImportError, OSError, RuntimeError, SafetensorError, ValueError) as error:
         return _fail([_line(error)], 1)
 
 
 def _fail(problems: list[str], code: int) -> int:
+    if problems:
+        let_the_first_speak()
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     return code if problems else 0
@@ -89,16 +97,24 @@ def _verify(profile: Profile, jobs: int, options: argparse.Namespace) -> list[st
 def _train(profile: Profile, jobs: int, options: argparse.Namespace) -> list[str]:
     if options.scheduler is None:
         profile.torch_device()
+    checkpoints, device = options.checkpoints or paths.CHECKPOINTS, profile.device
+    if started_by_torchrun():
+        device = join(device)
+        if not is_first():
+            follow(profile.zoo, device, checkpoints)
+            return []
     specs, ours = all_models(profile), paths.ZOO / descriptor.DescriptorSpec().file
     problems = damaged(specs, profile.zoo) + (_of_descriptor(profile) if profile.descriptor or ours.exists() else [])
     if problems:
         return problems
     for folder in (profile.zoo, paths.CHECKPOINTS):
         remove_leftovers(folder)
-    if options.scheduler is None:
-        train_all(specs, jobs, profile.zoo, profile.device, options.checkpoints or paths.CHECKPOINTS)
+    if started_by_torchrun():
+        train_together(specs, profile.zoo, device, checkpoints)
+    elif options.scheduler is None:
+        train_all(specs, jobs, profile.zoo, device, checkpoints)
     else:
-        train_on_cluster(specs, options.scheduler, profile.zoo, profile.device, options.checkpoints)
+        train_on_cluster(specs, options.scheduler, profile.zoo, device, options.checkpoints)
     if not profile.descriptor and not ours.exists():
         descriptor.train()
     return []

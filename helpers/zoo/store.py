@@ -7,6 +7,7 @@ and the versions. Nothing is unpickled.
 Used by every chapter.
 """
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from helpers.data.arranged import ARRANGED
 from helpers.data.captions import training_captions
 from helpers.denoiser import NetworkDenoiser
 from helpers.models import training
+from helpers.models.devices import together
 from helpers.models.objectives import ExpectedTarget
 from helpers.models.trainable import restrict
 from helpers.zoo.drawn import drawn_images
@@ -193,11 +195,8 @@ def _train_missing(stages: dict[ModelSpec, Path], zoo: Path | None, device: str 
     if not stages:
         return
     spec = max(stages, key=lambda spec: spec.recipe.steps)
-    images, labels = (t.to(device) for t in training_images(spec, zoo, device))
-    network, objective = _start(spec, zoo, device)
-    if isinstance(objective, ExpectedTarget):
-        objective = objective.of(EmpiricalDenoiser(images, labels if spec.conditional else None))
-    state, ends = training.State(network, spec.recipe), {stage.recipe.steps: stage for stage in stages}
+    state, objective, images, labels = begin(spec, zoo, device)
+    ends = {stage.recipe.steps: stage for stage in stages}
 
     def keep() -> None:
         if stage := ends.get(state.step):
@@ -209,8 +208,10 @@ def _train_missing(stages: dict[ModelSpec, Path], zoo: Path | None, device: str 
             checkpoint.unlink()
             return _train_missing(stages, zoo, device, checkpoint, every, position, place, watch)
         keep()                                     # killed after the checkpoint and before the file
-    loop = training.train(state, objective, images, labels if spec.conditional else None, spec.recipe, checkpoint,
-                          spec.key, every, check_every=1 if images.device.type == "cpu" else math.gcd(50, *ends))
+    check_every = 1 if images.device.type == "cpu" else math.gcd(50, *ends)
+    if state.step < spec.recipe.steps:
+        objective = together(objective, state.network, json.dumps([spec.json, state.step, check_every]))
+    loop = training.train(state, objective, images, labels, spec.recipe, checkpoint, spec.key, every, check_every)
     show(_after_each(loop, keep, watch), spec.name, spec.recipe.steps, position, place)
     checkpoint.unlink(missing_ok=True)
 
@@ -223,6 +224,17 @@ def _after_each(loop: Iterator[training.Progress], then: Callable[[], None],
         if watch is not None:
             watch(progress)
         yield progress
+
+
+def begin(spec: ModelSpec, zoo: Path | None, device: str | torch.device) -> tuple[
+        training.State, object, Tensor, Tensor | None]:
+    """What a run begins with: its state before the first step, its objective, its images and, if they matter, labels."""
+    images, labels = (t.to(device) for t in training_images(spec, zoo, device))
+    labels = labels if spec.conditional else None
+    network, objective = _start(spec, zoo, device)
+    if isinstance(objective, ExpectedTarget):
+        objective = objective.of(EmpiricalDenoiser(images, labels))
+    return training.State(network, spec.recipe), objective, images, labels
 
 
 def _start(spec: ModelSpec, zoo: Path | None, device: str | torch.device) -> tuple[nn.Module, object]:
