@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 DATA = ROOT / "data"
 FASHION_MNIST = DATA / "fashion-mnist"
+GLYPHS = DATA / "glyphs"
 ZOO = DATA / "zoo"
 RESULTS = DATA / "results"
 BUILD = ROOT / "_build"                           # what a build makes again in minutes: `make clean` deletes it

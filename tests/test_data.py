@@ -72,7 +72,7 @@ def test_damaged_and_missing_files(tmp_path):
 
 
 def test_unknown_names_are_listed():
-    with pytest.raises(ValueError, match="fashion-mnist, cifar10"):
+    with pytest.raises(ValueError, match="fashion-mnist, glyphs, cifar10"):
         data.load("imagenet")
     with pytest.raises(ValueError, match="pool, reserve"):
         data.load("fashion-mnist", "validation")

@@ -10,7 +10,7 @@ from helpers import paths
 from helpers.chapters.models import all_models
 from helpers.chapters.profiles import PROFILES, SMOKE
 from helpers.chapters.two_regimes import two_regimes
-from helpers.measure.descriptor import DescriptorSpec
+from helpers.measure.descriptor import SHIPPED
 from helpers.models.training import Recipe
 from helpers.zoo.inventory import core_hours, damaged, stored_parameters, table, verify
 from helpers.zoo.spec import ModelSpec, build
@@ -63,7 +63,7 @@ def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path):
 
 
 def test_the_shipped_zoo_is_whole():
-    others = frozenset({DescriptorSpec().file})
+    others = frozenset(spec.file for spec in SHIPPED)
     assert verify(all_models(PROFILES["laptop"]), others=others) == []
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from helpers import paths
 from helpers.chapters.profiles import SMOKE
-from helpers.measure.descriptor import DescriptorSpec
+from helpers.measure.descriptor import SHIPPED, DescriptorSpec
 from helpers.models.training import Recipe
 from helpers.zoo import __main__ as commands
 from helpers.zoo.spec import ModelSpec
@@ -25,7 +25,8 @@ def profile(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "ZOO", tmp_path / "shipped")
     monkeypatch.setattr(paths, "CHECKPOINTS", tmp_path / "checkpoints")
     paths.ZOO.mkdir()
-    shutil.copy(paths.DATA / "zoo" / DescriptorSpec().file, paths.ZOO)
+    for spec in SHIPPED:
+        shutil.copy(paths.DATA / "zoo" / spec.file, paths.ZOO)
     profile = dataclasses.replace(SMOKE, zoo=tmp_path / "zoo")
     monkeypatch.setattr(commands, "find_profile", lambda name: profile)
     monkeypatch.setattr(commands, "all_models", lambda profile: [SPEC, OTHER])

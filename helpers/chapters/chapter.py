@@ -12,13 +12,14 @@
 The profile says how large everything is; the report keeps what is found. Used in every chapter.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from helpers.chapters.models import chapter_models
+from helpers.chapters.profile import Profile
 from helpers.chapters.profiles import find_profile
 from helpers.closed_form import GaussianDenoiser
 from helpers.data import Dataset, load
@@ -39,12 +40,14 @@ FAST = "dpmpp3m"                          # DPM-Solver++(3M): the same pictures 
 class Chapter:
     """Chapter `number` at the size of a profile (a name, or a file: `find_profile`), with initial noises of `seed`.
 
+    change                              what the chapter makes of the profile, if it is about another data set
     profile, device, threshold, steps   of the profile; `steps` are the solver's time steps
     report                              where measurements and claims go
     """
 
-    def __init__(self, number: int, profile: str = "laptop", seed: int = 0):
-        self.number, self.seed, self.profile = number, seed, find_profile(profile)
+    def __init__(self, number: int, profile: str = "laptop", seed: int = 0,
+                 change: Callable[[Profile], Profile] = lambda profile: profile):
+        self.number, self.seed, self.profile = number, seed, change(find_profile(profile))
         self.device, self.threshold = self.profile.torch_device(), self.profile.threshold
         self.steps = self.profile.solver_steps
         self.report = Report(number, profile=profile, seed=seed)
@@ -67,7 +70,7 @@ class Chapter:
     @cached_property
     def descriptor(self) -> nn.Module:
         """The copy-detection descriptor of the profile."""
-        return load_descriptor(self.profile.descriptor, self.device)
+        return load_descriptor(self.profile.descriptor, self.device, self.profile.dataset)
 
     @cached_property
     def strangers(self) -> Tensor:

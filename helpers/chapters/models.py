@@ -4,6 +4,7 @@ from helpers.chapters.captioned import captioned_models, few_captioned
 from helpers.chapters.conditional import classifier, conditional_models, few_unconditional, unconditional_models
 from helpers.chapters.finetuning import finetuning_models
 from helpers.chapters.later_work import agreement_models, oracle_models, stages, targets
+from helpers.chapters.other_images import glyph_models
 from helpers.chapters.profile import Profile
 from helpers.chapters.systems import systems
 from helpers.chapters.two_clocks import clock_models
@@ -38,11 +39,14 @@ def chapter_models(profile: Profile, chapter: int) -> list[ModelSpec]:
         return [*oracle_models(profile).values(), *targets(profile).values(), *stages(profile).values()]
     if chapter == 9:
         return [*few_captioned(profile).values(), *captioned_models(profile).values(), classifier(profile)]
+    if chapter == 10:
+        return list(glyph_models(profile).values())
     return [*two_regimes(profile).values(), *half_trained(profile).values(), *students(profile).values(),
             classifier(profile)]
 
 
 def all_models(profile: Profile) -> list[ModelSpec]:
-    """Every model that some chapter of the profile uses, once; chapter 9 is for the dataset that has captions."""
-    chapters = (2, 1, 3, 4, 5, 6, 7, 8, *([9] if profile.dataset == CAPTIONED else []))
+    """Every model that some chapter of the profile uses, once; chapters 9 and 10 are for the dataset that has captions: one needs them,
+    the other sets another one beside it."""
+    chapters = (2, 1, 3, 4, 5, 6, 7, 8, *([9, 10] if profile.dataset == CAPTIONED else []))
     return list(dict.fromkeys(spec for chapter in chapters for spec in chapter_models(profile, chapter)))

@@ -7,8 +7,8 @@ import torch
 from helpers import paths
 from helpers.chapters.profile import Profile
 from helpers.chapters.profiles import find_profile
-from helpers.data import FASHION_MNIST_MD5, KNOWN, load
-from helpers.measure.descriptor import DescriptorSpec, load_descriptor
+from helpers.data import KNOWN, load, shipped
+from helpers.measure.descriptor import load_descriptor, shipped_for
 from helpers.report.files import refuse_unwritable
 from helpers.report.kernel import UsageError
 from helpers.zoo.spec import build
@@ -26,11 +26,12 @@ def refuse_unready(name: str, notebooks: Path) -> None:
         raise UsageError(str(error)) from error
     if profile.dataset not in KNOWN:
         refuse_unfit(profile)
-    if profile.dataset == "fashion-mnist":
-        for file in FASHION_MNIST_MD5:
-            refuse_missing(paths.FASHION_MNIST / file, "restore it from git")
+    if profile.dataset in shipped():
+        folder, files = shipped()[profile.dataset]
+        for file in files:
+            refuse_missing(folder / file, "restore it from git")
     if profile.descriptor is None:
-        refuse_missing(paths.ZOO / DescriptorSpec().file, "restore it from git, or run `make zoo`")
+        refuse_missing(paths.ZOO / shipped_for(profile.dataset).file, "restore it from git, or run `make zoo`")
     else:
         refuse_missing(notebooks / profile.descriptor, "put SSCD's TorchScript file there")
     if profile.zoo != paths.ZOO:    # the shipped zoo is complete; any other is trained on first use

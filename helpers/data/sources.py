@@ -7,7 +7,9 @@ permutation of the training images defines
     reserve   the other 27,232: what the copy-detection descriptor learns on, never seen by a diffusion model
     test      the 10,000 test images: held out from everything, for controls and ceilings
 
-CIFAR-10, CIFAR-100 (through torchvision) and any folder of images load through the same function. Used by every chapter.
+The second set that ships, characters of two scripts, has a pool of 2^14, a reserve of 11,664 and 4,096 test images:
+`glyphs.py`. CIFAR-10, CIFAR-100 (through torchvision) and any folder of images load through the same function. Used by
+every chapter.
 """
 
 import gzip
@@ -26,10 +28,12 @@ from helpers.data.dataset import Dataset, permutation
 from helpers.data.folder import fingerprint, load_folder
 
 POOL_SIZE = 2**15
-KNOWN = ("fashion-mnist", "cifar10", "cifar100")
+POOL_SIZES = {"glyphs": 2**14}                   # of sets that are smaller
+KNOWN = ("fashion-mnist", "glyphs", "cifar10", "cifar100")
 SPLITS = ("pool", "reserve", "train", "test")
 CLASS_NAMES = {
     "fashion-mnist": ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"),
+    "glyphs": ("ideograph", "Hangul syllable"),
     "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
 }
 
@@ -40,12 +44,18 @@ FASHION_MNIST_MD5 = {
     "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
     "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
 }
+GLYPHS_MD5 = {
+    "train-images-idx3-ubyte.gz": "401f7b89427827df168e274bb99b475b",
+    "train-labels-idx1-ubyte.gz": "11a785ee8beaa79e5605b57151dc2aec",
+    "t10k-images-idx3-ubyte.gz": "df4cd4bf3712d09570191425a6ce2eae",
+    "t10k-labels-idx1-ubyte.gz": "992888bdcacd405d9ed25bdffbea3221",
+}
 
 
 def load(name: str | Path, split: str = "train", size: int | None = None, channels: int | None = None) -> Dataset:
     """One split of a dataset as a `Dataset`.
 
-    name      "fashion-mnist" (shipped), "cifar10", "cifar100" (downloaded by torchvision on first use), or a folder of
+    name      "fashion-mnist", "glyphs" (shipped), "cifar10", "cifar100" (downloaded by torchvision on first use), or a folder of
               images, whose name may end in the form that they are brought to: "~/photos@1x28x28" is gray, 28 x 28
     split     "train", "test", or "pool" and "reserve": the two parts of the permuted training images
     size      for a folder: the side in pixels that its images are cropped and resized to; None: all have one size already
@@ -60,13 +70,18 @@ def load(name: str | Path, split: str = "train", size: int | None = None, channe
     if name in KNOWN:
         if size is not None or channels is not None:
             raise ValueError(f"{name} has images of one size: size and channels are for a folder of images")
-        whole = _fashion_mnist(part) if name == "fashion-mnist" else _cifar(name, part)
+        whole = _shipped(name, part) if name in shipped() else _cifar(name, part)
     else:
         whole = load_folder(part, *as_folder(name, size, channels))
     if split in ("train", "test"):
         return whole
-    order = torch.from_numpy(permutation(len(whole)))
-    return whole[order[:POOL_SIZE] if split == "pool" else order[POOL_SIZE:]]
+    order, size = torch.from_numpy(permutation(len(whole))), POOL_SIZES.get(name, POOL_SIZE)
+    return whole[order[:size] if split == "pool" else order[size:]]
+
+
+def shipped() -> dict[str, tuple[Path, dict[str, str]]]:
+    """The sets that come with the repository: their folder, and the md5 of each file."""
+    return {"fashion-mnist": (paths.FASHION_MNIST, FASHION_MNIST_MD5), "glyphs": (paths.GLYPHS, GLYPHS_MD5)}
 
 
 def identify(name: str) -> tuple[str, str | None]:
@@ -102,12 +117,12 @@ def as_folder(name: str, size: int | None = None, channels: int | None = None) -
     return folder.resolve(), size, channels or 3
 
 
-def _read_idx(path: Path) -> Tensor:
+def _read_idx(path: Path, md5: dict[str, str] = FASHION_MNIST_MD5) -> Tensor:
     """An IDX file as a uint8 tensor, after its md5 has been checked."""
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: restore it from git (git checkout -- data/{path.parent.name})")
     packed = path.read_bytes()
-    if hashlib.md5(packed).hexdigest() != FASHION_MNIST_MD5[path.name]:
+    if hashlib.md5(packed).hexdigest() != md5[path.name]:
         raise ValueError(f"{path} is damaged (its md5 is wrong): restore it from git")
     raw = gzip.decompress(packed)
     shape = np.frombuffer(raw, ">i4", count=raw[3], offset=4)
@@ -115,11 +130,12 @@ def _read_idx(path: Path) -> Tensor:
 
 
 @cache                                  # unpacking takes longer than training a tiny model; nobody writes into it
-def _fashion_mnist(part: str, folder: Path = paths.FASHION_MNIST) -> Dataset:
+def _shipped(name: str, part: str) -> Dataset:
+    folder, md5 = shipped()[name]
     prefix = "train" if part == "train" else "t10k"
-    images = _read_idx(folder / f"{prefix}-images-idx3-ubyte.gz")[:, None]
-    labels = _read_idx(folder / f"{prefix}-labels-idx1-ubyte.gz").long()
-    return Dataset("fashion-mnist", images, labels)
+    images = _read_idx(folder / f"{prefix}-images-idx3-ubyte.gz", md5)[:, None]
+    labels = _read_idx(folder / f"{prefix}-labels-idx1-ubyte.gz", md5).long()
+    return Dataset(name, images, labels)
 
 
 def _cifar(name: str, part: str) -> Dataset:

@@ -54,6 +54,7 @@ class DescriptorSpec:
     entropy: float = 1.0
     edits: float = 1.0        # strength of the edits, see `augmentations.edited_copies`
     seed: int = 0
+    dataset: str = "fashion-mnist"
 
     def __post_init__(self):
         if min(self.width, self.dim, self.steps, self.anchors) < 1 or not 0 <= self.strangers <= NEIGHBORS:
@@ -62,11 +63,16 @@ class DescriptorSpec:
 
     @property
     def json(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        """The canonical JSON, without the first data set, so that its descriptor keeps its name."""
+        fields = {name: value for name, value in asdict(self).items() if (name, value) != ("dataset", "fashion-mnist")}
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
     @property
     def file(self) -> str:
         return f"descriptor-{hashlib.sha256(self.json.encode()).hexdigest()[:12]}.safetensors"
+
+
+SHIPPED = (DescriptorSpec(), DescriptorSpec(dataset="glyphs"))
 
 
 class Descriptor(nn.Module):
@@ -151,7 +157,7 @@ def train(spec: DescriptorSpec = DescriptorSpec(), folder: Path | None = None) -
     On one thread: the order of sums, and so the last bits of the weights, depend on their number.
     """
     start, threads, losses = time.process_time(), torch.get_num_threads(), []
-    net, images = untrained(spec), load("fashion-mnist", "reserve").images
+    net, images = untrained(spec), load(spec.dataset, "reserve").images
     torch.set_num_threads(1)
     try:
         for progress in fit(net, images, spec):
@@ -185,12 +191,20 @@ class SSCD(nn.Module):
         return F.normalize(self.net(x).float(), dim=1)
 
 
-def load_descriptor(path: str | Path | None = None, device: str | torch.device = "cpu") -> nn.Module:
+def shipped_for(dataset: str) -> DescriptorSpec:
+    """The shipped descriptor for a data set: its own if it has one, that of clothes otherwise."""
+    return next((spec for spec in SHIPPED if spec.dataset == dataset), SHIPPED[0])
+
+
+def load_descriptor(path: str | Path | None = None, device: str | torch.device = "cpu",
+                    dataset: str = "fashion-mnist") -> nn.Module:
     """The shipped descriptor or, given the path of its TorchScript file, the published SSCD; in eval mode.
+
+    dataset   which of the shipped ones: `shipped_for`
 
     FileNotFoundError if the file is not there, ValueError if it is damaged or holds another descriptor than this one.
     """
-    spec = DescriptorSpec()
+    spec = shipped_for(dataset)
     path = Path(path or paths.ZOO / spec.file)
     ours = path.suffix == ".safetensors"
     hint = ("restore it from git, or make it again with `python -m helpers.zoo train`" if ours else

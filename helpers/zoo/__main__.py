@@ -90,8 +90,8 @@ def _list(profile: Profile, jobs: int, options: argparse.Namespace) -> list[str]
 
 
 def _verify(profile: Profile, jobs: int, options: argparse.Namespace) -> list[str]:
-    problems = verify(all_models(profile), profile.zoo, frozenset({descriptor.DescriptorSpec().file}))
-    return problems + _of_descriptor(profile)
+    problems = verify(all_models(profile), profile.zoo, frozenset(spec.file for spec in descriptor.SHIPPED))
+    return problems + _of_descriptors(profile)
 
 
 def _train(profile: Profile, jobs: int, options: argparse.Namespace) -> list[str]:
@@ -103,9 +103,8 @@ def _train(profile: Profile, jobs: int, options: argparse.Namespace) -> list[str
         if not is_first():
             follow(profile.zoo, device, checkpoints)
             return []
-    specs, ours = all_models(profile), paths.ZOO / descriptor.DescriptorSpec().file
-    problems = damaged(specs, profile.zoo) + (_of_descriptor(profile) if profile.descriptor or ours.exists() else [])
-    if problems:
+    specs = all_models(profile)
+    if problems := damaged(specs, profile.zoo) + _of_descriptors(profile, missing=False):
         return problems
     for folder in (profile.zoo, paths.CHECKPOINTS):
         remove_leftovers(folder)
@@ -115,8 +114,9 @@ def _train(profile: Profile, jobs: int, options: argparse.Namespace) -> list[str
         train_all(specs, jobs, profile.zoo, device, checkpoints)
     else:
         train_on_cluster(specs, options.scheduler, profile.zoo, device, options.checkpoints)
-    if not profile.descriptor and not ours.exists():
-        descriptor.train()
+    for spec in () if profile.descriptor else descriptor.SHIPPED:
+        if not (paths.ZOO / spec.file).exists():
+            descriptor.train(spec)
     return []
 
 
@@ -138,13 +138,17 @@ def _rehearse(profile: Profile, jobs: int, options: argparse.Namespace) -> list[
     return problems
 
 
-def _of_descriptor(profile: Profile) -> list[str]:
-    """What is wrong with the descriptor of a profile, if anything; a relative path is one from where chapters run."""
-    try:
-        descriptor.load_descriptor(profile.descriptor and paths.NOTEBOOKS / profile.descriptor)
-    except (OSError, ValueError) as error:
-        return [str(error)]
-    return []
+def _of_descriptors(profile: Profile, missing: bool = True) -> list[str]:
+    """What is wrong with the descriptor of a profile, or with the shipped ones; a relative path is one from where chapters
+    run. Not `missing`: a shipped one may be made."""
+    path, problems = profile.descriptor and paths.NOTEBOOKS / profile.descriptor, []
+    for spec in descriptor.SHIPPED[:1] if path else descriptor.SHIPPED:
+        try:
+            if path or missing or (paths.ZOO / spec.file).exists():
+                descriptor.load_descriptor(path, dataset=spec.dataset)
+        except (OSError, ValueError) as error:
+            problems.append(str(error))
+    return problems
 
 
 ACTIONS = {"list": _list, "train": _train, "verify": _verify, "rehearse": _rehearse}

@@ -1,0 +1,33 @@
+"""Chapter 10's models: the small U-Net of chapter 2 on the second data set, a few, some and all of its images, two seeds."""
+
+from dataclasses import replace
+
+from helpers.chapters.profile import Profile
+from helpers.data.attributes import DATASET as CAPTIONED
+from helpers.data.sources import POOL_SIZES
+from helpers.zoo import ModelSpec
+
+DATASET = "glyphs"
+# By the rule of `calibration`, from images that no model has made: chapter 10 repeats the choice.
+GLYPH_THRESHOLD = 0.83
+
+
+def on_glyphs(profile: Profile) -> Profile:
+    """The profile with the second data set: three numbers of images, the second spread one's fourfold in the middle.
+
+    On the laptop 64, 512 and 16,384: where chapter 2's two widths copy, where they agree least, and all there are.
+    """
+    if profile.dataset == DATASET:
+        return profile
+    if profile.dataset != CAPTIONED:
+        raise ValueError(f"chapter 10 sets {DATASET} beside clothes, not beside {profile.dataset}: give it profile laptop or "
+                         "smoke")
+    fits = [n for n in profile.sizes if n <= POOL_SIZES[DATASET]]
+    sizes = tuple(dict.fromkeys((fits[min(1, len(fits) - 1)], fits[len(fits) // 2], fits[-1])))
+    return replace(profile, dataset=DATASET, sizes=sizes, threshold=GLYPH_THRESHOLD)
+
+
+def glyph_models(profile: Profile) -> dict[tuple[int, int], ModelSpec]:
+    """Chapter 10's models by (N, training seed)."""
+    other = on_glyphs(profile)
+    return {(n, seed): other.model(other.widths[0], n, seed) for n in other.sizes for seed in other.seeds}
