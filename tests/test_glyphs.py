@@ -9,11 +9,13 @@ import torch
 from PIL import ImageFont
 
 from helpers import data, paths
-from helpers.chapters.other_images import GLYPH_THRESHOLD, glyph_models, on_glyphs
+from helpers.audit.rulers import choose_ruler
+from helpers.chapters.other_images import glyph_models, on_glyphs
 from helpers.chapters.profiles import LAPTOP, PAPER, SMOKE
 from helpers.data import glyphs
 from helpers.data.sources import _read_idx
 from helpers.measure.descriptor import SHIPPED, DescriptorSpec, shipped_for
+from helpers.measure.scores import GLYPH_THRESHOLD
 
 FONT = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
 
@@ -73,3 +75,5 @@ def test_each_set_has_its_descriptor():
     assert shipped_for("glyphs").dataset == "glyphs" and shipped_for("elsewhere") == DescriptorSpec() == SHIPPED[0]
     assert "dataset" not in SHIPPED[0].json and len({spec.file for spec in SHIPPED}) == 2
     assert all((paths.ZOO / spec.file).exists() for spec in SHIPPED)
+    ruler = choose_ruler(data.load("glyphs", "test").images[:9], "glyphs")
+    assert ruler.threshold == GLYPH_THRESHOLD and not ruler.remark

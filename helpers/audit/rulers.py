@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from helpers.data import as_x0
 from helpers.measure.descriptor import SSCD, load_descriptor
-from helpers.measure.scores import SSCD_THRESHOLD, THRESHOLD
+from helpers.measure.scores import GLYPH_THRESHOLD, SSCD_THRESHOLD, THRESHOLD
 
 OURS = (1, 28, 28)
 SSCD_HINT = "SSCD, for photographs: --descriptor sscd_disc_large.torchscript.pt"
@@ -61,7 +61,9 @@ def choose_ruler(images: Tensor, data: str, path: str | None = None, threshold: 
         remark = "" if data == "fashion-mnist" else (
             "The shipped descriptor was trained on clothes, and its threshold was calibrated on them: trust RP and GL only "
             f"if nearly all held-out images count as new. Better is {TRAIN_HINT}.")
-        return Ruler(load_descriptor(), THRESHOLD if threshold is None else threshold, "the shipped descriptor", remark)
+        known, remark = (GLYPH_THRESHOLD, "") if data == "glyphs" else (THRESHOLD, remark)
+        threshold = known if threshold is None else threshold
+        return Ruler(load_descriptor(dataset=data), threshold, "the shipped descriptor", remark)
     return Ruler(Pixels(images), None, "pixels", (
         "The shipped descriptor reads gray images of clothes, 1x28x28, and does not fit images "
         f"{'x'.join(map(str, shape))}: RP and GL are not measured, and images are identified by their pixels. What fits: "

@@ -46,7 +46,7 @@ def chapter_models(profile: Profile, chapter: int) -> list[ModelSpec]:
 
 
 def all_models(profile: Profile) -> list[ModelSpec]:
-    """Every model that some chapter of the profile uses, once; chapters 9 and 10 are for the dataset that has captions: one needs them,
-    the other sets another one beside it."""
+    """Every model that some chapter of the profile uses, once; chapters 9 and 10 are for the dataset that has captions: one
+    needs them, the other sets another one beside it."""
     chapters = (2, 1, 3, 4, 5, 6, 7, 8, *([9, 10] if profile.dataset == CAPTIONED else []))
     return list(dict.fromkeys(spec for chapter in chapters for spec in chapter_models(profile, chapter)))

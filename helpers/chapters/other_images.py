@@ -5,11 +5,10 @@ from dataclasses import replace
 from helpers.chapters.profile import Profile
 from helpers.data.attributes import DATASET as CAPTIONED
 from helpers.data.sources import POOL_SIZES
+from helpers.measure.scores import GLYPH_THRESHOLD
 from helpers.zoo import ModelSpec
 
 DATASET = "glyphs"
-# By the rule of `calibration`, from images that no model has made: chapter 10 repeats the choice.
-GLYPH_THRESHOLD = 0.83
 
 
 def on_glyphs(profile: Profile) -> Profile:
@@ -20,8 +19,8 @@ def on_glyphs(profile: Profile) -> Profile:
     if profile.dataset == DATASET:
         return profile
     if profile.dataset != CAPTIONED:
-        raise ValueError(f"chapter 10 sets {DATASET} beside clothes, not beside {profile.dataset}: give it profile laptop or "
-                         "smoke")
+        raise ValueError(f"chapter 10 sets {DATASET} beside clothes, not beside {profile.dataset}: give it profile laptop "
+                         "or smoke")
     fits = [n for n in profile.sizes if n <= POOL_SIZES[DATASET]]
     sizes = tuple(dict.fromkeys((fits[min(1, len(fits) - 1)], fits[len(fits) // 2], fits[-1])))
     return replace(profile, dataset=DATASET, sizes=sizes, threshold=GLYPH_THRESHOLD)

@@ -24,6 +24,7 @@ from helpers.measure.descriptor import quantized
 # The smallest t on a grid of 0.01 at which >= 95 % of the held-out images count as new against the whole pool (2^15),
 # <= 0.1 % of unrelated pairs count as copies, and >= 95 % of each kind of edited copy are found: `calibration.py`.
 THRESHOLD = 0.88
+GLYPH_THRESHOLD = 0.83                     # by the same rule, of the characters' descriptor: chapter 10 repeats the choice
 SSCD_THRESHOLD = 0.6                       # the paper's, for the published descriptor
 
 
