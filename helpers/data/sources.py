@@ -55,8 +55,8 @@ GLYPHS_MD5 = {
 def load(name: str | Path, split: str = "train", size: int | None = None, channels: int | None = None) -> Dataset:
     """One split of a dataset as a `Dataset`.
 
-    name      "fashion-mnist", "glyphs" (shipped), "cifar10", "cifar100" (downloaded by torchvision on first use), or a folder of
-              images, whose name may end in the form that they are brought to: "~/photos@1x28x28" is gray, 28 x 28
+    name      "fashion-mnist", "glyphs" (shipped), "cifar10", "cifar100" (downloaded by torchvision on first use), or a
+              folder of images, whose name may end in the form that they are brought to: "~/photos@1x28x28" is gray, 28 x 28
     split     "train", "test", or "pool" and "reserve": the two parts of the permuted training images
     size      for a folder: the side in pixels that its images are cropped and resized to; None: all have one size already
     channels  for a folder: 3 for RGB, 1 for gray; None: 3
