@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from helpers.chapters.profile import Profile
 from helpers.data.attributes import DATASET as CAPTIONED
+from helpers.data.glyphs import HELD_OUT
 from helpers.data.sources import POOL_SIZES
 from helpers.measure.scores import GLYPH_THRESHOLD
 from helpers.zoo import ModelSpec
@@ -23,7 +24,12 @@ def on_glyphs(profile: Profile) -> Profile:
                          "or smoke")
     fits = [n for n in profile.sizes if n <= POOL_SIZES[DATASET]]
     sizes = tuple(dict.fromkeys((fits[min(1, len(fits) - 1)], fits[len(fits) // 2], fits[-1])))
-    return replace(profile, dataset=DATASET, sizes=sizes, threshold=GLYPH_THRESHOLD)
+    return replace(on_clothes(profile), dataset=DATASET, sizes=sizes, threshold=GLYPH_THRESHOLD)
+
+
+def on_clothes(profile: Profile) -> Profile:
+    """The profile with as many held-out images as there are characters, among which pictures are identified."""
+    return replace(profile, held_out=min(profile.held_out, HELD_OUT))
 
 
 def glyph_models(profile: Profile) -> dict[tuple[int, int], ModelSpec]:
