@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from helpers.closed_form import EmpiricalDenoiser
 from helpers.denoiser import NetworkDenoiser
-from helpers.models.objectives import EDMObjective
+from helpers.models.objectives import EDMObjective, ExpectedTarget
 from helpers.models.trainable import restrict
 from helpers.models.training import State, train
 from helpers.zoo.spec import ModelSpec, build, make_objective
@@ -57,10 +58,13 @@ def rehearse(spec: ModelSpec, images: Tensor, labels: Tensor, steps: int = 1, ba
     """`steps` training steps of a spec on images (N, C, H, W) in [-1, 1] with labels (N,), on their device.
 
     Who would start from a parent starts from nothing, and a student is taught by an untrained network: what a step computes
-    is the same. ValueError for images that the network cannot read; FloatingPointError if a loss is not finite.
+    is the same. A target's mean is taken over these images alone, so that a closed form over all of them is not counted.
+    ValueError for images that the network cannot read; FloatingPointError if a loss is not finite.
     """
     recipe = replace(spec.recipe, steps=steps, batch=batch)
     network, objective = _start(spec)
+    if isinstance(objective, ExpectedTarget):
+        objective = objective.of(EmpiricalDenoiser(images, labels if spec.conditional else None))
     network = network.to(images.device)
     with Operations() as counted:
         progress = list(train(State(network, recipe), objective, images, labels if spec.conditional else None, recipe))
