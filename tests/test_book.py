@@ -37,9 +37,9 @@ def test_bibliography_keys_are_unique_and_cited_keys_exist():
     assert cited <= set(keys)
 
 
-def test_the_readme_shows_the_stored_verdicts():
-    assert readme.readme_section() in (ROOT / "README.md").read_text(encoding="utf-8"), \
-        "run `python -m helpers.report readme`"
+def test_the_readme_shows_the_stored_verdicts_and_minutes():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert readme.readme_section() in text and readme.readme_minutes() in text, "run `python -m helpers.report readme`"
 
 
 def test_quoted_numbers_exist():

@@ -147,10 +147,14 @@ def test_the_table_escapes_html():
 
 def test_the_readme_section_is_rewritten_in_place(stored, tmp_path):
     page = tmp_path / "README.md"
-    page.write_text(f"before\n{readme.MARKERS[0]}\nold\n{readme.MARKERS[1]}\nafter\n")
+    (stored / "08.json").write_text(json.dumps({"chapter": 8, "claims": [], "cost": {"wall_seconds": 180}}))
+    (stored / "09.json").write_text(json.dumps({"chapter": 9, "claims": [], "cost": {"wall_seconds": 600}}))
+    minutes = "old".join(readme.MINUTES)
+    page.write_text(f"before {minutes}\n{readme.MARKERS[0]}\nold\n{readme.MARKERS[1]}\nafter\n")
     assert readme.update_readme(page, stored, tmp_path)
     text = page.read_text()
-    assert text.startswith("before\n") and text.endswith("after\n") and "Two widths agree" in text and "old" not in text
+    assert "2 chapters of 3 to 10 minutes, 13 in all" in text
+    assert text.startswith("before ") and text.endswith("after\n") and "Two widths agree" in text and "old" not in text
     assert not readme.update_readme(page, stored, tmp_path)
 
 

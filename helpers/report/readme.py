@@ -1,4 +1,4 @@
-"""The README's table of verdicts, written from data/results."""
+"""The README's table of verdicts and the minutes of the chapters, written from data/results."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from helpers.report.tables import markdown_table
 
 TOC = ROOT / "book/_toc.yml"
 MARKERS = ("<!-- verdicts -->", "<!-- /verdicts -->")
+MINUTES = ("<!-- minutes -->", "<!-- /minutes -->")
 
 
 def chapter_file(chapter: int, notebooks: Path = NOTEBOOKS) -> str | None:
@@ -38,13 +39,21 @@ def readme_section(results: Path = RESULTS, notebooks: Path = NOTEBOOKS) -> str:
     return f"{MARKERS[0]}\n{table}\n{MARKERS[1]}"
 
 
+def readme_minutes(results: Path = RESULTS) -> str:
+    """What the chapters took in their last runs, as words between their markers."""
+    taken = [content["cost"]["wall_seconds"] / 60 for content in read_all(results) if "cost" in content]
+    words = (f"{len(taken)} chapters of {min(taken):.0f} to {max(taken):.0f} minutes, {sum(taken):.0f} in all"
+             if taken else "the chapters")
+    return f"{MINUTES[0]}{words}{MINUTES[1]}"
+
+
 def update_readme(readme: Path = ROOT / "README.md", results: Path = RESULTS, notebooks: Path = NOTEBOOKS) -> bool:
-    """Rewrite the README's verdict section; True if it changed."""
-    old = readme.read_text(encoding="utf-8")
-    if any(old.count(marker) != 1 for marker in MARKERS):
-        raise ValueError(f"{readme.name} must hold {MARKERS[0]} and {MARKERS[1]} exactly once each")
-    before, rest = old.split(MARKERS[0])
-    new = before + readme_section(results, notebooks) + rest.split(MARKERS[1])[1]
+    """Rewrite what stands between the README's markers; True if it changed. ValueError unless each is there once."""
+    new = old = readme.read_text(encoding="utf-8")
+    for (start, end), section in ((MARKERS, readme_section(results, notebooks)), (MINUTES, readme_minutes(results))):
+        if old.count(start) != 1 or old.count(end) != 1:
+            raise ValueError(f"{readme.name} must hold {start} and {end} exactly once each")
+        new = new.split(start)[0] + section + new.split(end)[1]
     if new != old:
         readme.write_text(new, encoding="utf-8")
     return new != old
