@@ -10,7 +10,7 @@ from PIL import ImageFont
 
 from helpers import data, paths
 from helpers.audit.rulers import choose_ruler
-from helpers.chapters.other_images import glyph_models, on_glyphs
+from helpers.chapters.other_images import clothes_models, glyph_models, on_glyphs
 from helpers.chapters.profiles import LAPTOP, PAPER, SMOKE
 from helpers.data import glyphs
 from helpers.data.sources import _read_idx
@@ -65,6 +65,7 @@ def test_the_models_are_chapter_2s_but_for_their_images():
         assert on_glyphs(other) is other and other.threshold == GLYPH_THRESHOLD and set(other.sizes) <= set(profile.sizes)
         for (n, seed), spec in glyph_models(profile).items():
             assert spec.dataset == "glyphs" and "glyphs" in spec.name and spec.recipe.seed == seed
+            assert clothes_models(profile)[n, seed] == profile.model(profile.widths[0], n, seed)
             assert spec.options == profile.model(profile.widths[0], n).options and spec.subset_size == n <= 2**14
     assert on_glyphs(LAPTOP).sizes == (64, 512, 16_384)
     with pytest.raises(ValueError, match="chapter 10 sets glyphs beside clothes, not beside cifar10"):

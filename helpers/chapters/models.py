@@ -4,7 +4,7 @@ from helpers.chapters.captioned import captioned_models, few_captioned
 from helpers.chapters.conditional import classifier, conditional_models, few_unconditional, unconditional_models
 from helpers.chapters.finetuning import finetuning_models
 from helpers.chapters.later_work import agreement_models, oracle_models, stages, targets
-from helpers.chapters.other_images import glyph_models
+from helpers.chapters.other_images import clothes_models, glyph_models
 from helpers.chapters.profile import Profile
 from helpers.chapters.systems import systems
 from helpers.chapters.two_clocks import clock_models
@@ -40,7 +40,7 @@ def chapter_models(profile: Profile, chapter: int) -> list[ModelSpec]:
     if chapter == 9:
         return [*few_captioned(profile).values(), *captioned_models(profile).values(), classifier(profile)]
     if chapter == 10:
-        return list(glyph_models(profile).values())
+        return [*glyph_models(profile).values(), *clothes_models(profile).values()]
     return [*two_regimes(profile).values(), *half_trained(profile).values(), *students(profile).values(),
             classifier(profile)]
 

@@ -1,4 +1,5 @@
-"""Chapter 10's models: the small U-Net of chapter 2 on the second data set, a few, some and all of its images, two seeds."""
+"""Chapter 10's models: the small U-Net of chapter 2 on the second data set, a few, some and all of its images, two seeds,
+and beside them chapter 2's own of as many clothes."""
 
 from dataclasses import replace
 
@@ -33,6 +34,14 @@ def on_clothes(profile: Profile) -> Profile:
 
 
 def glyph_models(profile: Profile) -> dict[tuple[int, int], ModelSpec]:
-    """Chapter 10's models by (N, training seed)."""
-    other = on_glyphs(profile)
-    return {(n, seed): other.model(other.widths[0], n, seed) for n in other.sizes for seed in other.seeds}
+    """Chapter 10's networks of characters by (N, training seed)."""
+    return _by_size(on_glyphs(profile))
+
+
+def clothes_models(profile: Profile) -> dict[tuple[int, int], ModelSpec]:
+    """Those of as many clothes, which are chapter 2's."""
+    return _by_size(replace(on_glyphs(profile), dataset=CAPTIONED))
+
+
+def _by_size(profile: Profile) -> dict[tuple[int, int], ModelSpec]:
+    return {(n, seed): profile.model(profile.widths[0], n, seed) for n in profile.sizes for seed in profile.seeds}
