@@ -53,3 +53,4 @@ def test_chance_is_a_margin_and_few_samples_do_not_pass_it(low, high, verdict):
                          [(True, True, "reproduced"), (False, True, "partly"), (False, False, "not at this scale")])
 def test_a_rule_of_a_chapter_s_own(full, part, verdict):
     assert decided(score(.1, .2), full, part, null=None, note="n")[:4] == (score(.1, .2), None, verdict, "n")
+    assert decided(score(.1, .2), full, part).linear is None and decided(score(.1, .2), full, part, linear=.3).linear == .3

@@ -64,6 +64,7 @@ def chance(score: Score, null: Score, note: str = "") -> Finding:
     return Finding(score, null.value, verdict(score.high <= limit, score.value <= limit, score.low > limit), note)
 
 
-def decided(score: Score, full: bool, part: bool, null: float | None = 0.0, note: str = "") -> Finding:
+def decided(score: Score, full: bool, part: bool, null: float | None = 0.0, note: str = "",
+            linear: float | None = None) -> Finding:
     """A claim with a rule of its own, which the chapter states: whether it holds fully, or in part."""
-    return Finding(score, null, verdict(full, part), note)
+    return Finding(score, null, verdict(full, part), note, linear)
