@@ -27,20 +27,24 @@ MISSING = "no Chromium or Chrome on this machine: install one (Debian: apt insta
 FIRST_FIGURE = 900                  # how far down, in pixels at 1280, the first figure of home and of a chapter may begin
 
 # What is looked at in the page, once for each width and theme.
-LOOK = """() => {
+LOOK = """async () => {
   const root = document.documentElement, shown = (e) => e.clientWidth > 0;
   const name = (e) => `${e.tagName} ${e.className} ${e.textContent.trim().slice(0, 40)}`;
   const parts = document.querySelectorAll("pre, .bd-sidebar-primary *, .bd-sidebar-secondary *");
   const cut = (e) => shown(e) && e.scrollWidth > e.clientWidth + 1 && !e.closest(".math");
-  const figure = document.querySelector("article img");
+  const images = [...document.images].filter(shown);        // a figure has a variant for each theme, one is hidden
+  images.forEach((i) => { i.loading = "eager"; });
+  await Promise.all(images.map((i) => i.decode().catch(() => null)));
+  const figure = images.find((i) => i.closest("article"));
   // Font Awesome draws a circle with a question mark for an outline that it lacks.
   const icons = document.querySelectorAll("i[class*='fa-'], span[class*='fa-'], svg.svg-inline--fa:has(circle)");
   return {
     sideways: root.scrollWidth - root.clientWidth,
     clipped: [...parts].filter(cut).map(name),
     theme: root.dataset.theme,
+    variants: images.filter((i) => i.classList.contains("only-dark")).length,
     figure: figure && figure.getBoundingClientRect().top + scrollY,
-    broken: [...document.images].filter((i) => !i.complete || !i.naturalWidth).map((i) => i.src),
+    broken: images.filter((i) => !i.complete || !i.naturalWidth).map((i) => i.src),
     undescribed: [...document.images].filter((i) => i.alt.trim().length < 4).map((i) => i.src),
     formulas: [...document.querySelectorAll(".math")].filter((m) => !m.querySelector("mjx-container")).map(name),
     icons: [...icons].map((e) => e.getAttribute("data-icon") || name(e)),

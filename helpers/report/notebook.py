@@ -6,11 +6,11 @@ something.
 """
 
 import base64
-import io
 from pathlib import Path
 
 import jupytext
-from PIL import Image
+
+from helpers.report.picture import smaller
 
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
@@ -43,13 +43,8 @@ def normalize(notebook, number: int) -> None:
 
 
 def small_png(text: str) -> str:
-    """A figure, base64, with at most 256 colors: a quarter of the size. Figures are kept for ever in version control."""
-    stored, packed = base64.b64decode(text), io.BytesIO()
-    image = Image.open(io.BytesIO(stored)).convert("RGB")
-    # MAXCOVERAGE keeps a rare color, such as that of one label, where the default merges it into its neighbors.
-    image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
-    smaller = len(packed.getvalue()) < 0.9 * len(stored)
-    return base64.b64encode(packed.getvalue()).decode("ascii") if smaller else text
+    """A figure, base64, with few colors: `picture.smaller`."""
+    return base64.b64encode(smaller(base64.b64decode(text))).decode("ascii")
 
 
 def merge_streams(outputs: list) -> list:

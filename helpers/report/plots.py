@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from helpers.measure.bootstrap import Score
 from helpers.report import paper
+from helpers.report.picture import shown
 from helpers.report.style import (
     BLACK,
     BLUE,
@@ -57,6 +58,7 @@ def image_rows(blocks: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
     rows = sum(len(block) for block in blocks.values())
     figure, axes = plt.subplots(len(blocks), 1, figsize=(WIDTH, 0.62 * (rows + 0.45 * len(blocks))), dpi=96, squeeze=False,
                                 facecolor="white", height_ratios=[len(block) + 0.45 for block in blocks.values()])
+    shown(figure)
     figure.subplots_adjust(left=0.19, right=0.995, top=0.975, bottom=0.005, hspace=0.45 * len(blocks) / rows)
     for axis, (title, block) in zip(axes.flat, blocks.items()):
         gap = 1
@@ -111,8 +113,8 @@ def calibration(thresholds: np.ndarray, unrelated: np.ndarray, sizes: Sequence[i
     for axis in axes.flat:
         axis.axvline(threshold, color=ORANGE, linewidth=1)
         axis.set_xlabel("threshold $t$")
-    axes[0, 1].legend(fontsize=7, frameon=False)
-    axes[0, 2].legend(fontsize=7, frameon=False, loc="lower left")
+    axes[0, 1].legend(fontsize=8, frameon=False)
+    axes[0, 2].legend(fontsize=8, frameon=False, loc="lower left")
     return figure
 
 
@@ -154,12 +156,12 @@ def theory(sizes: Sequence[int], rp: Mapping[str, Sequence[Score]], index: Mappi
         for style, values in scores.items():
             curve(axis, sizes, values, style, labels[style])
         _over_sizes(axis, [n for n in sizes if n.bit_length() % 2], name)        # narrow: neighboring ticks would touch
-        axis.legend(fontsize=7, frameon=False)
+        axis.legend(fontsize=8, frameon=False)
     for (width, values), (color, marker) in zip(paper.RP_OPTIMAL.items(), ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"))):
         axes[0, 2].plot(paper.SIZES, values, color=color, marker=marker, markersize=5, label=f"width {width}")
     _over_sizes(axes[0, 2], paper.SIZES[::3], "")
     axes[0, 2].set_title("the paper's Fig. 4 (left), redrawn", fontsize=10)
-    axes[0, 2].legend(fontsize=7, frameon=False)
+    axes[0, 2].legend(fontsize=8, frameon=False)
     return figure
 
 

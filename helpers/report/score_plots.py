@@ -98,7 +98,7 @@ def scatter(panels_of: Mapping[str, Mapping[str, Sequence[tuple[float, Score, st
                                       linestyle="-" if joined and len(points) > 1 else "none")
             for row, (place, score, text) in enumerate(points):           # above and below in turn: neighbors touch less
                 axis.annotate(text, (place, score.value), xytext=(4, 5 - 14 * (row % 2)), textcoords="offset points",
-                              fontsize=7)
+                              fontsize=8)
         if log:
             _log_ticks(axis)
         axis.set_xlabel(x)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from helpers.measure.bootstrap import Score
 from helpers.report import paper
+from helpers.report.picture import shown
 from helpers.report.style import BLACK, BLUE, GRAY, GREEN, ORANGE, PURPLE, WIDTH, intervals, panels, turn
 
 AXES = {"reference": BLACK, "training": BLUE, "architecture": ORANGE, "kernel": GREEN, "procedure": PURPLE,
@@ -43,14 +44,14 @@ def matrix(values: np.ndarray, labels: Sequence[str], axes: Sequence[str]) -> Fi
     theirs = np.array(paper.SIMILARITY, dtype=float)
     side = [WIDTH * 0.8 * len(m) / len(values) for m in (values, theirs)]            # inches: one size of cell
     height = sum(side) + 3.0
-    figure = plt.figure(figsize=(WIDTH, height), dpi=110, facecolor="white")
+    figure = shown(plt.figure(figsize=(WIDTH, height), dpi=96, facecolor="white"))
     for m, inches, top, names, colors, title in (
             (values, side[0], height - 0.3, labels, [AXES.get(a, GRAY) for a in axes],
              "this book: identification rate above the diagonal, RP below"),
             (theirs, side[1], side[1] + 0.9, paper.SYSTEMS, [BLACK] * len(theirs),
              "the paper's Fig. 6, redrawn: RP above the diagonal, MAE score below")):
         axis = figure.add_axes((0.19, (top - inches) / height, inches / WIDTH, inches / height))
-        _heat(axis, m, names, colors, 6.5)
+        _heat(axis, m, names, colors, 8)
         axis.set_title(title, fontsize=10, loc="left")
     return figure
 
