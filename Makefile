@@ -13,7 +13,7 @@ ARGS ?=
 SCHEDULER ?=
 STRICT ?=
 
-.PHONY: help setup book html zoo test bench gpu serve sync lint clean
+.PHONY: help setup book html pdf zoo test bench gpu serve sync lint clean
 
 help: ## This list
 	@grep -hE '^[a-zA-Z%_-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-zA-Z%_-]+):.*## /\1|/' | sed 's/^chapter-%/chapter-N/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ book: $(READY) ## Run every chapter, then build the HTML
 html: $(READY) ## Build _build/html/index.html from the stored outputs (STRICT=1: warnings are errors)
 	$(VENV)/bin/jupyter-book build . --toc book/_toc.yml $(if $(STRICT),--all -n -W --keep-going)
 	@touch _build/html/.nojekyll
+
+pdf: html $(READY_TEST) ## Print the built pages into _build/book.pdf (needs Chromium or Chrome)
+	$(RUN) -m helpers.report pdf
 
 chapter-%: $(READY) ## Run chapter N, e.g. make chapter-2 ARGS="-p seed 1"
 	$(RUN) -m helpers.run $* $(ARGS)

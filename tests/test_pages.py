@@ -7,7 +7,6 @@ may not. The pages come from a server on this machine, and a request for anythin
 import functools
 import os
 import re
-import shutil
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,6 +18,7 @@ from playwright.sync_api import sync_playwright
 
 from helpers.chapters.profiles import PROFILES
 from helpers.report import record
+from helpers.report.pdf import executable
 
 WIDTHS, THEMES = (1280, 390), ("light", "dark")
 CHECKED = ((1280, "light"), (390, "dark"))       # what axe looks at: each width and each theme once, as it takes seconds
@@ -58,11 +58,6 @@ UNFOLD = """() => {
 }"""
 LINKS = """() => [[...document.querySelectorAll("a[href]")].map((a) => a.href),
                   [...document.querySelectorAll("[id]")].map((e) => e.id)]"""
-
-
-def executable() -> str | None:
-    """An installed browser, or the one that `playwright install chromium` has put where playwright looks."""
-    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
     python -m helpers.report readme          rewrites the README's table
     python -m helpers.report show            prints the verdicts
     python -m helpers.report other-noises    keeps what runs with `-p seed 1` claim, for the protocol page
+    python -m helpers.report pdf             prints the built pages into one PDF
 """
 
 import argparse
@@ -17,10 +18,10 @@ from helpers.report.tables import Table
 
 
 def main(argv: list[str] | None = None) -> int:
-    """`readme`, `show` or `other-noises`: 0, 1 for a failure, 2 for a request that cannot be met."""
+    """`readme`, `show`, `other-noises` or `pdf`: 0, 1 for a failure, 2 for a request that cannot be met."""
     parser = argparse.ArgumentParser(prog="python -m helpers.report", description="Verdicts of all chapters.")
-    parser.add_argument("what", choices=["readme", "show", "other-noises"],
-                        help="rewrite the README's table, print the verdicts, or keep those of runs with seed 1")
+    parser.add_argument("what", choices=["readme", "show", "other-noises", "pdf"],
+                        help="rewrite the README's table, print the verdicts or the book, or keep the verdicts of seed 1")
     wanted = parser.parse_args(argv)
     try:
         refuse_another_checkout(Path.cwd())
@@ -28,6 +29,8 @@ def main(argv: list[str] | None = None) -> int:
             print("README.md rewritten" if update_readme() else "README.md is up to date")
         elif wanted.what == "other-noises":
             print(f"{gather()} rewritten")
+        elif wanted.what == "pdf":
+            print(f"{_print_book()} printed")
         else:
             for content in read_all():
                 print(Table(content["claims"]))
@@ -36,6 +39,16 @@ def main(argv: list[str] | None = None) -> int:
     except (OSError, ValueError, KeyError) as error:
         return complain(error, 1)
     return 0
+
+
+def _print_book() -> Path:
+    """`pdf.print_book`, whose packages only the tests install."""
+    try:
+        from helpers.report.pdf import print_book
+    except ModuleNotFoundError as error:
+        raise UsageError(f"a PDF needs the package {error.name}: run `make pdf`, or pip install -r requirements-dev.txt") \
+            from error
+    return print_book()
 
 
 def complain(error: Exception, code: int) -> int:
