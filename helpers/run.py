@@ -24,6 +24,7 @@ from pathlib import Path
 import nbformat
 
 from helpers import paths
+from helpers.leftovers import remove_leftovers, temporary_suffix
 from helpers.report import record
 from helpers.report.files import reason, refuse_unwritable, replace_all
 from helpers.report.kernel import ChapterError, UsageError, execute, refuse_another_checkout
@@ -137,18 +138,24 @@ def carry_out(run: Run) -> None:
         store(run, executed, found, time.perf_counter() - start)
     except OSError as error:
         raise ChapterError(f"{run.path.stem} ran, but {error.filename or 'its outputs'} cannot be written "
-                           f"({reason(error)}): notebook and results are kept in {work}") from error
+                           f"({reason(error)}): notebook and results are kept in {keep(work)}") from error
     shutil.rmtree(work, ignore_errors=True)
 
 
 def workplace(run: Run) -> Path:
-    """A new temporary folder with room for the outputs; a UsageError where there is none."""
+    """A new temporary folder with room for the outputs; a UsageError where there is none. What killed runs left goes."""
     try:
-        work = Path(tempfile.mkdtemp(prefix=f"{run.path.stem}-"))
+        remove_leftovers(Path(tempfile.gettempdir()), f"{run.path.stem}.*")
+        work = Path(tempfile.mkdtemp(prefix=f"{run.path.stem}.", suffix=temporary_suffix()))
     except OSError as error:
         raise UsageError(f"no temporary folder can be made ({reason(error)}): set TMPDIR to a folder with room") from error
     refuse_unwritable(work / run.ipynb.name)
     return work
+
+
+def keep(work: Path) -> Path:
+    """Give a temporary folder a name under which no later run clears it away."""
+    return work.rename(work.with_name(f"{work.name.removesuffix('.tmp')}.kept"))
 
 
 def keep_failed(run: Run, executed: Path) -> str:
@@ -159,7 +166,7 @@ def keep_failed(run: Run, executed: Path) -> str:
     try:
         replace_all({run.failed: executed.read_text(encoding="utf-8")})
     except OSError:
-        return f" (see {executed})"
+        return f" (see {keep(executed.parent) / executed.name})"
     shutil.rmtree(executed.parent, ignore_errors=True)
     return f" (see {run.failed})"
 

@@ -10,7 +10,7 @@ from helpers.paths import ROOT
 
 # From the ground up. Rooms on one floor do not know each other.
 FLOORS = (
-    {"paths", "parallel"},
+    {"paths", "parallel", "leftovers"},
     {"data", "noise"},
     {"denoiser"},
     {"kernels"},

@@ -223,7 +223,7 @@ def test_ctrl_c_ends_the_driver_and_its_kernel_in_one_line(folders, tmp_path):
     assert driver.returncode == 130 and message == "interrupted: nothing of this chapter was stored\n"
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
-    assert not list(folders.notebooks.glob("*.ipynb")) and not list(tmp_path.glob("07-tiny-*"))
+    assert not list(folders.notebooks.glob("*.ipynb")) and not list(tmp_path.glob("07-tiny*.tmp"))
 
 
 @pytest.mark.parametrize("error, words", [(OSError(errno.EROFS, "Read-only file system", "README.md"), "Read-only"),

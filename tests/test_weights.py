@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from helpers.zoo.weights import read_weights, remove_leftovers, weights_hash, write_weights
+from helpers.leftovers import remove_leftovers
+from helpers.zoo.weights import read_weights, weights_hash, write_weights
 
 
 def network():
@@ -105,5 +106,9 @@ def test_only_what_dead_processes_left_is_removed(tmp_path):
              "a.b.tmp": True, "a.safetensors": True, f"a.{10**30}.tmp": False}
     for name in names:
         (tmp_path / name).touch()
+    (tmp_path / "b.99999999.tmp").mkdir()
+    (tmp_path / "b.99999999.tmp" / "inside").touch()
+    remove_leftovers(tmp_path, "b.*")
+    assert all((tmp_path / name).exists() for name in names) and not (tmp_path / "b.99999999.tmp").exists()
     remove_leftovers(tmp_path)
     assert {name: (tmp_path / name).exists() for name in names} == names

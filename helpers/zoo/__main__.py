@@ -20,6 +20,7 @@ from helpers.chapters.models import all_models
 from helpers.chapters.profile import Profile
 from helpers.chapters.profiles import PROFILES, find_profile, shape_of
 from helpers.data import load
+from helpers.leftovers import remove_leftovers
 from helpers.measure import descriptor
 from helpers.models.devices import join
 from helpers.zoo.cluster import train_on_cluster
@@ -27,7 +28,6 @@ from helpers.zoo.inventory import damaged, table, verify
 from helpers.zoo.jobs import default_jobs, require_jobs, train_all
 from helpers.zoo.rehearsal import kinds, rehearse
 from helpers.zoo.together import follow, is_first, let_the_first_speak, started_by_torchrun, train_together
-from helpers.zoo.weights import remove_leftovers
 
 STOPPED = 130                                            # what a shell reports for Ctrl-C
 

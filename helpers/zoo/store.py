@@ -22,6 +22,7 @@ from helpers.data import load as load_dataset
 from helpers.data.arranged import ARRANGED
 from helpers.data.captions import training_captions
 from helpers.denoiser import NetworkDenoiser
+from helpers.leftovers import remove_leftovers
 from helpers.models import training
 from helpers.models.devices import together
 from helpers.models.objectives import ExpectedTarget
@@ -31,7 +32,7 @@ from helpers.zoo.locks import alone
 from helpers.zoo.prefixes import stages_of_one_run
 from helpers.zoo.progress import show
 from helpers.zoo.spec import ModelSpec, build, make_objective
-from helpers.zoo.weights import read_weights, remove_leftovers, write_weights
+from helpers.zoo.weights import read_weights, write_weights
 
 CHECKPOINTS = paths.CHECKPOINTS
 

@@ -14,6 +14,8 @@ from safetensors import safe_open
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from helpers.leftovers import remove_leftovers, temporary_suffix
+
 
 def weights_hash(weights: dict[str, Tensor]) -> str:
     """SHA-256 over the tensors' names and bytes, in the order of the names."""
@@ -41,31 +43,13 @@ def write_weights(path: Path, network: nn.Module, spec: str, about: dict[str, st
               "versions": json.dumps({"python": platform.python_version(), "torch": torch.__version__})}
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary = path.with_suffix(temporary_suffix())
     try:
         # Not save_file: it has temporary files of its own, whose names do not say who left them.
         temporary.write_bytes(save(weights, header))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Delete what a process that was killed left half written in a folder: `<name>.<process>.tmp` of no living process."""
-    for path in folder.glob("*.tmp"):
-        process = path.stem.rpartition(".")[2]
-        if process.isdigit() and not _lives(int(process)):
-            path.unlink(missing_ok=True)
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)                              # signal 0 only asks
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass                                             # it lives, and is somebody else's
-    return True
 
 
 def _require_finite(weights: dict[str, Tensor], name: str, hint: str) -> None:
