@@ -1,10 +1,12 @@
-"""A reader's own images, from a folder and a few lines of TOML to what a chapter works with."""
+"""A reader's own images, from a folder and a few lines of TOML to what a chapter finds."""
+
+import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from helpers import paths
+from helpers import paths, run
 from helpers.chapters.profiles import SMOKE, find_profile
 from helpers.chapters.ready import refuse_unready
 from helpers.report.kernel import UsageError
@@ -76,3 +78,13 @@ def test_a_damaged_image_is_refused_before_the_work(mine):
     (mine.parent / "photos" / "7.jpg").write_bytes(b"")
     with pytest.raises(UsageError, match=r"7\.jpg is not an image, or is damaged"):
         refuse_unready(str(mine), paths.NOTEBOOKS)
+
+
+def test_chapter_2_trains_on_a_folder_and_says_what_it_found(mine, tmp_path):
+    shipped = {path.name for path in paths.ZOO.glob("*.safetensors")}
+    assert run.main(["2", "--profile", str(mine), "--out", str(tmp_path / "out")]) == 0
+    found = json.loads((tmp_path / "out" / "02-two-regimes-profile-mine.json").read_text())
+    trained = {path.name for path in (tmp_path / "zoo").glob("*.safetensors")}
+    assert len(trained) == found["measurements"]["models_trained"] > 10 and not trained & shipped
+    assert len(found["claims"]) >= 15 and found["parameters"]["profile"] == str(mine)
+    assert (tmp_path / "out" / "02-two-regimes-profile-mine.ipynb").exists() and not (tmp_path / "out" / "data").exists()
