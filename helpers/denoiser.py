@@ -12,7 +12,9 @@ A denoiser that asks another one (to count its calls, to guide it, to turn its n
 traits unless it says otherwise, so that they are never lost on the way. Used by every chapter.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
@@ -103,13 +105,20 @@ class NetworkDenoiser(Denoiser):
         return self.objective.denoise(self.network, inner, sigma, label).to(x.dtype)
 
 
+def noise_level(sigma: object) -> float:
+    """A noise level as a number. ValueError unless it is one, finite and at least 0."""
+    if not isinstance(sigma, Real) or not 0 <= sigma < math.inf:
+        raise ValueError(f"sigma is a number from 0 on, or a tensor with one for each image, got {sigma!r}")
+    return float(sigma)
+
+
 def broadcast_sigma(sigma: Sigma, x: Tensor) -> Tensor:
-    """sigma, a number or (B,), as (B,) on x's device in x's type. ValueError for another length.
+    """sigma, a number or (B,), as (B,) on x's device in x's type. ValueError for another length or number.
 
     A number is filled in on the device: nothing is copied there, and nobody waits.
     """
     if not isinstance(sigma, Tensor):
-        return torch.full((len(x),), float(sigma), dtype=x.dtype, device=x.device)
+        return torch.full((len(x),), noise_level(sigma), dtype=x.dtype, device=x.device)
     if sigma.ndim > 1 or (sigma.ndim == 1 and len(sigma) not in (1, len(x))):
         raise ValueError(f"sigma is one number or one an image: {tuple(sigma.shape)} does not fit {len(x)} images")
     return sigma.to(x.device, x.dtype).expand(len(x))
@@ -180,10 +189,11 @@ def denoising_error(denoiser: DenoiserLike, x0: Tensor, sigmas: Sequence[float],
 
     x0 (n, C, H, W) in [-1, 1], or uint8, label (n,), one for all, or None. The noise depends on the seed alone, so that two
     denoisers, and two sets of equal size, see the same. On images that no model has seen it is the held-out error.
-    ValueError without images.
+    ValueError without images or noise levels.
     """
-    if not len(x0):
-        raise ValueError("a denoising error is a mean over images: give at least one")
+    if not len(x0) or not len(sigmas) or batch < 1:
+        raise ValueError("a denoising error is a mean over images at noise levels, some at a time: give at least one of "
+                         f"each, got {len(x0)}, {len(sigmas)} and {batch}")
     errors, x0, label = [], as_x0(x0, "x0"), as_label(label, x0)
     labels = [None] * len(x0.split(batch)) if label is None else label.split(batch)
     for sigma in sigmas:

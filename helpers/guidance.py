@@ -20,6 +20,8 @@ measurement by zeta |A A^T|. zeta should be small against the noise, sigma_y sqr
 DPS, as the paper runs it, is this denoiser under an ODE solver. Used in chapter 4.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -141,8 +143,9 @@ class ClassifierFreeGuidance(Wrapper):
 
     def __init__(self, denoiser: DenoiserLike, strength: float):
         super().__init__(denoiser)
-        if strength < 0:
-            raise ValueError(f"guidance strength must be at least 0 (1: conditional, 0: unconditional), got {strength}")
+        if not 0 <= strength < math.inf:
+            raise ValueError("guidance strength must be a number of at least 0 (1: conditional, 0: unconditional), got "
+                             f"{strength}")
         self.strength = strength
 
     def forward(self, x: Tensor, sigma: Sigma, label: Label | None = None) -> Tensor:

@@ -9,6 +9,7 @@ may share that, too: `noise_path`. Used by every chapter.
 
 import operator
 from collections.abc import Callable, Iterable
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -55,11 +56,14 @@ def initial_noise(indices: Iterable[int], shape: tuple[int, ...], seed: int = 0,
     """z ~ N(0, I) of the samples numbered `indices`, float32 (len(indices), *shape), rounded from float64.
 
     A sampler starts from `sigma_max * z`, for every perturbation kernel (see the book's protocol).
-    ValueError if there are no indices, or if the seed or one of them is no whole number from 0 to 2^64 - 1.
+    ValueError for no indices, a shape of other numbers than 1, 2, ..., or if the seed or one of them is no whole number from
+    0 to 2^64 - 1.
     """
     indices = list(indices)
     if not indices:
         raise ValueError("no samples asked for: give at least one index")
+    if not all(isinstance(side, Integral) and side > 0 for side in shape):
+        raise ValueError(f"the shape of a noise is made of whole numbers from 1 on, got {tuple(shape)}")
     count = int(np.prod(shape))
     z = np.stack([standard_normal(seed, i, count) for i in indices]).astype(np.float32)
     return torch.from_numpy(z).view(len(indices), *shape).to(device)

@@ -139,7 +139,7 @@ def kill_after(process: subprocess.Popen, folder: Path, seconds: float, whom: st
         process.communicate(timeout=seconds)
         return False
     except subprocess.TimeoutExpired:
-        children = [one for one in relatives(folder) if one.pid != process.pid]
+        children = [one for one in relatives(folder) if one.pid != process.pid and not _is_python_s_own(one)]
     if whom == "group" or (whom == "child" and not children):
         for one in relatives(folder):
             _quietly(one.kill)
@@ -152,6 +152,14 @@ def kill_after(process: subprocess.Popen, folder: Path, seconds: float, whom: st
         time.sleep(0.05)
     assert "Traceback" not in output, output
     return True
+
+
+def _is_python_s_own(process: psutil.Process) -> bool:
+    """The tracker that multiprocessing starts beside its workers: without it Python complains, and everything goes on."""
+    try:
+        return any("resource_tracker" in word for word in process.cmdline())
+    except psutil.Error:
+        return True
 
 
 def _quietly(action: Callable[[], None]) -> None:

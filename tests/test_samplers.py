@@ -40,7 +40,7 @@ def test_karras_sigmas():
     np.testing.assert_allclose(karras_sigmas(7, 0.1, 5, 3)[:-1], reference, rtol=1e-14)
     assert karras_sigmas(1).tolist() == [80, 0]
     for bad in ({"steps": 0}, {"sigma_min": 0}, {"sigma_min": 90}, {"sigma_max": math.inf}):
-        with pytest.raises(ValueError, match="need steps >= 1 and 0 < sigma_min < sigma_max"):
+        with pytest.raises(ValueError, match="need whole steps >= 1, 0 < sigma_min < sigma_max"):
             karras_sigmas(**bad)
 
 

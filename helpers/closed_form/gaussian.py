@@ -6,6 +6,8 @@ baseline of every agreement: models that see the same data share its mean and co
 Images x0 in [-1, 1] and x = x0 + sigma eps are (B, C, H, W); sigma is a number or (B,); D = C H W. Used in every chapter.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -60,8 +62,11 @@ class GaussianDenoiser(Denoiser):
         """The PF-ODE solved exactly from x = sigma_max z at sigma_max down to sigma_min; z and result (B, C, H, W).
 
         x(sigma) = mu + U diag(sqrt((lam + sigma^2) / (lam + sigma_max^2))) U^T (sigma_max z - mu).
+        ValueError for levels that do not fall.
         """
         check_input(z, self.mean.shape)
+        if not 0 <= sigma_min <= sigma_max < math.inf or not sigma_max:
+            raise ValueError(f"a flow goes from sigma_max down to sigma_min >= 0, got {sigma_max} and {sigma_min}")
         lam = resident(self, "lam", z)
         return self._filter(sigma_max * z, ((lam + sigma_min**2) / (lam + sigma_max**2)).sqrt()[None])
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from helpers.data import check_x0
-from helpers.denoiser import Sigma
+from helpers.denoiser import Sigma, noise_level
 
 
 def decode(images: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -19,7 +19,7 @@ def decode(images: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
 
 def check_images(images: Tensor, name: str = "images") -> Tensor:
     """ValueError unless these are (N, C, H, W), N >= 1, uint8 or floats in [-1, 1] (`check_x0`)."""
-    if images.ndim != 4 or images.numel() == 0:
+    if isinstance(images, Tensor) and (images.ndim != 4 or images.numel() == 0):
         raise ValueError(f"{name} must be (N, C, H, W) with N >= 1, got {tuple(images.shape)}")
     return check_x0(images, name)
 
@@ -41,7 +41,7 @@ def check_input(x: Tensor, shape: torch.Size) -> None:
 def variance(sigma: Sigma, x: Tensor) -> Tensor:
     """sigma^2 as float64, (1, 1) or (B, 1). The floor keeps sigma = 0 finite; it stands for the limit."""
     if not isinstance(sigma, Tensor):
-        column = torch.full((1, 1), float(sigma), dtype=torch.float64, device=x.device)     # filled in there: no copy
+        column = torch.full((1, 1), noise_level(sigma), dtype=torch.float64, device=x.device)     # filled in there: no copy
     else:
         column = sigma.to(x.device, torch.float64).reshape(-1, 1)
     if len(column) not in (1, len(x)):

@@ -40,7 +40,8 @@ class PixelwiseDenoiser(Denoiser):
 
     def __init__(self, images: Tensor):
         super().__init__()
-        floats = decode(check_images(images)).float().view(images.shape) if images.dtype == torch.uint8 else images
+        images = check_images(images)
+        floats = decode(images).float().view(images.shape) if images.dtype == torch.uint8 else images
         self.register_buffer("images", floats)
 
     def forward(self, x: Tensor, sigma: Sigma, label: Label | None = None) -> Tensor:

@@ -30,12 +30,16 @@ def velocity(denoiser: DenoiserLike, x: Tensor, t: float, label: Label | None = 
 
 
 def noise_of(t: float) -> float:
-    """sigma = (1 - t) / t, the noise level of x_t / t."""
+    """sigma = (1 - t) / t, the noise level of x_t / t. ValueError unless 0 < t <= 1."""
+    if not 0 < t <= 1:
+        raise ValueError(f"a time is above 0 (noise) and at most 1 (image), got {t}")
     return (1 - t) / t
 
 
 def time_of(sigma: float) -> float:
-    """t = 1 / (1 + sigma), the time at which x_t / t has this noise level."""
+    """t = 1 / (1 + sigma), the time at which x_t / t has this noise level. ValueError for a negative one."""
+    if not sigma >= 0:
+        raise ValueError(f"a noise level is at least 0, got {sigma}")
     return 1 / (1 + sigma)
 
 

@@ -86,6 +86,8 @@ def map_split(lam: Tensor, n: int, nodes: int = 400) -> Tensor:
 
 def _half_line(lam: Tensor, nodes: int) -> tuple[Tensor, Tensor]:
     """Nodes u and weights of int_0^inf du, by the trapezoid rule in log u: from far below to far above the data's scale."""
+    if nodes < 2:
+        raise ValueError(f"an integral needs 2 nodes or more, got {nodes}")
     scale = lam.max().sqrt()
     logs = torch.linspace(-14, 10, nodes, dtype=torch.float64)
     u = scale * logs.exp()

@@ -34,8 +34,10 @@ class Dataset:
         return self[start:start + n]
 
     def of_classes(self, classes: list[int]) -> "Dataset":
-        """The images of the given classes, in order. ValueError for a class that does not occur."""
+        """The images of the given classes, in order. ValueError for a class that does not occur, or none."""
         known = self.labels.unique().tolist()
+        if not len(classes):
+            raise ValueError(f"images of no class were asked for: {self.name} has the classes {known}")
         if unknown := sorted(set(classes) - set(known)):
             raise ValueError(f"{self.name} has no class {unknown}: its classes are {known}")
         return self[torch.isin(self.labels, torch.tensor(classes))]
@@ -59,6 +61,8 @@ def to_uint8(x0: Tensor) -> Tensor:
     ValueError for whole numbers, which are gray levels already."""
     if not x0.is_floating_point():
         raise ValueError(f"to_uint8 reads floats in [-1, 1], got {x0.dtype}")
+    if x0.isnan().any():
+        raise ValueError("NaN is no gray level: the images hold some")
     return (127.5 * x0 + 128).clamp(0, 255).to(torch.uint8)
 
 
@@ -68,6 +72,8 @@ def check_x0(images: Tensor, name: str = "images") -> Tensor:
     Refused are other whole numbers, NaN, infinity, and floats whose range is that of gray levels: none below 0, and some
     above OVERSHOOT. (Size alone says nothing: samples of a hardly trained network reach hundreds, with both signs.)
     """
+    if not isinstance(images, Tensor):
+        raise ValueError(f"{name} must be a tensor, got {type(images).__name__}: torch.as_tensor makes one of an array")
     gray = f"[0, 255], give {name}.to(torch.uint8)"
     if images.dtype == torch.uint8:
         return images
@@ -92,4 +98,6 @@ def permutation(n: int, seed: int = 0) -> np.ndarray:
     Sorting Philox's raw output: numpy promises that a bit generator's stream never changes, and promises nothing of
     `Generator.permutation`.
     """
+    if n < 0:
+        raise ValueError(f"a permutation has a length of 0 or more, got {n}")
     return np.argsort(np.random.Philox(key=seed).random_raw(n), kind="stable")

@@ -17,6 +17,8 @@ def images_of_rule(count: int, group: int, generator: torch.Generator) -> Tensor
 
     ValueError unless the group divides 36 and there are as many images.
     """
+    if count < 1:
+        raise ValueError(f"at least one image must be asked for, got {count}")
     if count > possible(group):
         raise ValueError(f"only {possible(group)} images obey the rule of groups of {group}: {count} were asked for")
     found = torch.empty(0, PIXELS)

@@ -66,6 +66,8 @@ def load(name: str | Path, split: str = "train", size: int | None = None, channe
     """
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}: choose from {', '.join(SPLITS)}")
+    if not isinstance(name, str | os.PathLike) or not os.fspath(name).strip():
+        raise ValueError(f"a dataset has a name, or is a folder: got {name!r}")
     part, name = "test" if split == "test" else "train", os.fspath(name)
     if name in KNOWN:
         if size is not None or channels is not None:

@@ -24,6 +24,8 @@ from helpers.measure.bootstrap import DRAWS, Score, percentile_interval, resampl
 
 def polar_noises(rings: int, angles: int) -> Tensor:
     """Noises z (rings, angles, 2) of N(0, I): ring j at the radius within which (j + 1/2) / rings of N(0, I) lies."""
+    if rings < 1 or angles < 1:
+        raise ValueError(f"a grid has at least one ring and one angle, got {rings} and {angles}")
     share = (torch.arange(rings, dtype=torch.float64) + 0.5) / rings
     radius = (-2 * torch.log1p(-share)).sqrt()[:, None]                             # (rings, 1)
     angle = 2 * math.pi * torch.arange(angles, dtype=torch.float64) / angles
@@ -32,6 +34,9 @@ def polar_noises(rings: int, angles: int) -> Tensor:
 
 def distance_by_noise(f: Tensor, g: Tensor) -> Tensor:
     """|f(z) - g(z)|^2 / E|f(z) - g(z')|^2 of maps (..., rings, angles, 2), which are broadcast: (..., rings * angles)."""
+    if f.shape[-3:] != g.shape[-3:]:
+        raise ValueError(f"maps must be on one grid, got (..., {', '.join(map(str, f.shape[-3:]))}) and "
+                         f"(..., {', '.join(map(str, g.shape[-3:]))})")
     f, g = (_points(m) for m in (f, g))                                             # (..., n, 2)
     spread = sum((m - m.mean(-2, keepdim=True)).square().sum(-1).mean(-1) for m in (f, g))
     other = spread + (f.mean(-2) - g.mean(-2)).square().sum(-1)                     # E|f(z) - g(z')|^2
@@ -91,6 +96,9 @@ def energy_distance(x: Tensor, y: Tensor) -> Tensor:
 
     Szekely & Rizzo 2013; zero for equal distributions only.
     """
+    if min(x.shape[-2], y.shape[-2]) < 2:
+        raise ValueError("an energy distance needs two samples of each, or more")
+
     def inner(a: Tensor) -> Tensor:
         n = a.shape[-2]
         return torch.cdist(a, a).sum((-2, -1)) / (n * (n - 1))
@@ -105,6 +113,8 @@ def optimal_transport(z: Tensor, f: Tensor) -> Tensor:
     An assignment of n noises to the same n pictures, exact on these points (Crouse 2016, in scipy). If f is an optimal
     map, it is f itself: any part of an optimal map is optimal.
     """
+    if z.shape != f.shape:
+        raise ValueError(f"a map has a picture for each noise, got {tuple(f.shape)} for {tuple(z.shape)}")
     noises, pictures = _points(z), _points(f)
     _, order = linear_sum_assignment((-noises @ pictures.T).numpy())                # |x - z|^2 but for what is constant
     return pictures[torch.from_numpy(order)].view(f.shape)

@@ -19,7 +19,9 @@ def crossing(sizes: Sequence[int], values: Sequence[float], level: float = 0.5) 
 
     ValueError unless there is one value for each size.
     """
-    points = list(zip(sizes, values, strict=True))
+    if len(sizes) != len(values):
+        raise ValueError(f"a curve has one value for each size, got {len(sizes)} sizes and {len(values)} values")
+    points = list(zip(sizes, values))
     for (n0, v0), (n1, v1) in zip(points, points[1:]):
         if v0 < level <= v1:
             return log2(n0) + (level - v0) / (v1 - v0) * (log2(n1) - log2(n0))

@@ -132,6 +132,8 @@ def _require_data(images: Tensor, labels: Tensor | None, network: nn.Module) -> 
     if labels is None:
         return
     classes = getattr(network, "classes", 0)
+    if not classes:
+        raise ValueError("this network learns without classes: leave the labels out")
     if labels.shape != images.shape[:1] or labels.dtype != torch.int64 or labels.min() < 0 or labels.max() >= classes:
         raise ValueError(f"training needs one int64 label an image, from 0 to {classes - 1} for this network: got "
                          f"{tuple(labels.shape)} of {labels.dtype} for {len(images)} images, "

@@ -17,6 +17,8 @@ def check_grid(grid: list[float]) -> None:
 
 def check_noise(z: Tensor) -> None:
     """ValueError unless z is (B, C, H, W), of a floating type, and finite."""
+    if not isinstance(z, Tensor):
+        raise ValueError(f"z must be a tensor (B, C, H, W), got {type(z).__name__}: torch.as_tensor makes one of an array")
     if z.ndim != 4 or not z.is_floating_point():
         raise ValueError(f"z must be floats (B, C, H, W), got {z.dtype} {tuple(z.shape)}: one noise is z[None]")
     if not z.isfinite().all():

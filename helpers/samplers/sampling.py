@@ -25,6 +25,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -38,10 +39,11 @@ def karras_sigmas(steps: int = 18, sigma_min: float = 0.002, sigma_max: float = 
     """sigma_i = (sigma_max^(1/rho) + i/(n-1) (sigma_min^(1/rho) - sigma_max^(1/rho)))^rho for i < n, then 0.
 
     Karras et al. 2022, Eq. 5, with the defaults of their Tab. 1. (n + 1,) float64, falling; one step is (sigma_max, 0).
-    ValueError unless n >= 1 and 0 < sigma_min < sigma_max.
+    ValueError unless n >= 1, 0 < sigma_min < sigma_max and rho > 0.
     """
-    if steps < 1 or not 0 < sigma_min < sigma_max < math.inf:
-        raise ValueError(f"need steps >= 1 and 0 < sigma_min < sigma_max, got {steps}, {sigma_min}, {sigma_max}")
+    if not isinstance(steps, Integral) or steps < 1 or not 0 < sigma_min < sigma_max < math.inf or not rho > 0:
+        raise ValueError("need whole steps >= 1, 0 < sigma_min < sigma_max and rho > 0, got "
+                         f"{steps}, {sigma_min}, {sigma_max} and {rho}")
     ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
     low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
     sigmas = torch.cat([(high + ramp * (low - high)) ** rho, ramp.new_zeros(1)])
@@ -61,6 +63,8 @@ def nfe(solver: str, steps: int = 18) -> int:
     found = _solver(solver)
     if found.evaluations is None:
         raise ValueError(f"solver {solver!r} is adaptive: count the calls of the denoiser to know its NFE")
+    if steps < 1:
+        raise ValueError(f"a run has at least one step, got {steps}")
     return (steps - 1) * found.evaluations + found.last
 
 
@@ -81,7 +85,11 @@ def _batched(denoiser: DenoiserLike, label: Tensor | None, batch: int | None) ->
         size = batch or len(x)
         labels = [None] * len(x.split(size)) if label is None else label.split(size)
         parts = [denoiser(part, sigma, label=c) for part, c in zip(x.split(size), labels, strict=True)]
-        return torch.cat(parts).to(x.dtype)
+        answer = torch.cat(parts).to(x.dtype)
+        if answer.shape != x.shape:
+            raise ValueError(f"the denoiser answered {tuple(answer.shape)} to images {tuple(x.shape)}: it must keep their "
+                             "shape")
+        return answer
     return denoise
 
 

@@ -155,9 +155,12 @@ class ModelSpec:
 
     @classmethod
     def parse(cls, text: str) -> "ModelSpec":
-        """The spec of a canonical JSON, as a zoo file's header holds it."""
-        fields = json.loads(text)
-        return cls(**fields | {"recipe": training.Recipe(**fields["recipe"])})
+        """The spec of a canonical JSON, as a zoo file's header holds it. ValueError for any other text."""
+        try:
+            fields = json.loads(text)
+            return cls(**fields | {"recipe": training.Recipe(**fields["recipe"])})
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"this describes no model ({error}): {text[:60]!r}") from error
 
     @property
     def key(self) -> str:
