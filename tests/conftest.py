@@ -7,6 +7,7 @@ Some tests compare with other libraries. Where those are missing, one line says 
 import ast
 import importlib.util
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -16,10 +17,13 @@ import torch
 from filelock import FileLock
 
 from helpers.paths import ROOT
+from tests.offline import offline
 
 # The extra `dev` of pyproject.toml.
 REFERENCES = ("diffusers", "deepinv", "azula", "playwright", "axe_playwright_python", "distributed")
 ORIGIN = "https://reader:secret@github.com/Some-Body/the-book.git"
+
+MEMORY = 6 * 2**30                      # bytes: what a build on NeuroLibre may take
 
 LONGEST = ("test_smoke.py", "test_training.py", "test_jobs.py", "test_cluster.py", "test_run.py")
 
@@ -63,12 +67,16 @@ def built(tmp_path_factory):
 
 
 def build(folder: Path) -> None:
-    """Build the book with warnings as errors; what failed is no folder, so that another process says why, too."""
+    """Build the book with warnings as errors, without a network, within MEMORY; what failed is no folder, so that another
+    process says why, too.
+    """
     tool = Path(sys.executable).with_name("jupyter-book")
     command = [str(tool), "build", ".", "--toc", "book/_toc.yml", "-n", "-W", "--keep-going"]
     remote = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "remote.origin.url", "GIT_CONFIG_VALUE_0": ORIGIN}
     target = folder.with_name("book-in-the-making")
+    target.mkdir(exist_ok=True)
     done = subprocess.run([*command, "--path-output", str(target)], cwd=ROOT, capture_output=True, text=True,
-                          env=os.environ | remote)
+                          env=offline(target) | remote,
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY)))
     assert done.returncode == 0, [line for line in done.stderr.splitlines() if "WARNING" in line] or done.stderr[-2000:]
     target.rename(folder)

@@ -1,7 +1,6 @@
 """From nothing to a chapter's results, without a network: tiny models are trained and the chapter is run on them."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,28 +11,15 @@ from helpers import paths
 from helpers.chapters.models import chapter_models
 from helpers.chapters.profiles import SMOKE
 from helpers.report.readme import chapter_file
-
-# Python reads this file at every start, also in the notebook's kernel: any connection that leaves the machine fails.
-NO_NETWORK = """
-import socket
-def refuse(*args, **kwargs):
-    raise OSError("the test forbids the network")
-connect = socket.socket.connect
-def local_only(self, address):
-    host = address[0] if isinstance(address, tuple) else "localhost"
-    return connect(self, address) if host in ("127.0.0.1", "::1", "localhost") else refuse()
-socket.socket.connect = local_only
-socket.getaddrinfo = refuse
-"""
+from tests.offline import offline
 
 
 @pytest.mark.parametrize("chapter, claims", [(1, 17), (2, 15), (3, 9), (4, 11), (5, 10), (6, 13), (7, 17), (8, 13), (10, 8)])
 def test_the_smoke_profile_trains_and_runs_a_chapter_from_nothing(tmp_path, chapter, claims):
-    (tmp_path / "sitecustomize.py").write_text(NO_NETWORK)
     shutil.rmtree(SMOKE.zoo, ignore_errors=True)
     done = subprocess.run(
         [sys.executable, "-m", "helpers.run", str(chapter), "--profile", "smoke", "--out", str(tmp_path)], cwd=paths.ROOT,
-        env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=900)
+        env=offline(tmp_path), capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / f"{chapter_file(chapter)}-profile-smoke.json").read_text())
     trained = len(list(SMOKE.zoo.glob("*.safetensors")))
@@ -42,8 +28,6 @@ def test_the_smoke_profile_trains_and_runs_a_chapter_from_nothing(tmp_path, chap
 
 
 def test_the_network_is_really_off(tmp_path):
-    (tmp_path / "sitecustomize.py").write_text(NO_NETWORK)
     code = "import urllib.request; urllib.request.urlopen('http://192.0.2.1/', timeout=2)"
-    done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(tmp_path)},
-                          capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], env=offline(tmp_path), capture_output=True, text=True)
     assert done.returncode != 0 and "the test forbids the network" in done.stderr

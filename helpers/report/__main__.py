@@ -46,7 +46,7 @@ def _print_book() -> Path:
     try:
         from helpers.report.pdf import print_book
     except ModuleNotFoundError as error:
-        raise UsageError(f"a PDF needs the package {error.name}: run `make pdf`, or pip install -r requirements-dev.txt") \
+        raise UsageError(f"a PDF needs the package {error.name}: run `make pdf`, or pip install '.[pdf]'") \
             from error
     return print_book()
 
