@@ -168,7 +168,7 @@ def test_every_import_of_the_package_is_declared():
     extras = project["optional-dependencies"]                      # all but the tests' own
     listed = project["dependencies"] + [name for extra in extras.keys() - {"dev"} for name in extras[extra]]
     declared = {Requirement(d).name.replace("-", "_").lower() for d in listed}
-    known = declared | set(sys.stdlib_module_names) | {"helpers", "PIL", "yaml"}
+    known = declared | set(sys.stdlib_module_names) | {"helpers", "PIL", "yaml", "IPython"}
     for path in sorted((ROOT / "helpers").rglob("*.py")):
         tree = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
         names = {alias.name for node in tree if isinstance(node, ast.Import) for alias in node.names}
