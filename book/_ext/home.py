@@ -55,9 +55,9 @@ class Page(SphinxDirective):
 
     def picture(self, chapter: int) -> nodes.image:
         """The upper part of a chapter's first figure, kept beside the built pages, with the figure's own description."""
-        path = Path(self.env.app.outdir).parent / "thumbnails" / f"{chapter:02d}.png"
+        path = Path(self.env.app.outdir).parent / "thumbnails" / f"{chapter:02d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        cards.thumbnail(cards.chapter_figure(chapter)).save(path, optimize=True)
+        cards.thumbnail(cards.chapter_figure(chapter)).save(path, quality=80, optimize=True)
         here = Path(self.env.doc2path(self.env.docname)).parent
         notebook = json.loads((NOTEBOOKS / f"{chapter_file(chapter)}.ipynb").read_text(encoding="utf-8"))
         return nodes.image(uri=Path(os.path.relpath(path, here)).as_posix(), alt=cards.description(notebook))
