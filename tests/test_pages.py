@@ -251,6 +251,20 @@ def slide(figure, value):
         "(e, v) => { e.value = v; e.dispatchEvent(new Event('input', {bubbles: true})); }", str(value))
 
 
+def test_plots_on_a_phone_keep_their_letters_and_scroll_in_their_own_box(opened):
+    page = opened("notebooks/03-conditional.html")
+    figure = page.locator("figure:has(> img.plot)").first
+    sizes = "e => [e.clientWidth, e.scrollWidth, e.querySelector('figcaption').clientWidth, e.tabIndex]"
+    width, whole, _, reached = figure.evaluate(sizes)
+    assert whole == width and reached == -1
+    page.set_viewport_size({"width": 390, "height": 900})
+    width, whole, caption, reached = figure.evaluate(sizes)
+    assert whole >= 640 > 390 > width >= caption and reached == 0
+    figure.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.activeElement.scrollLeft > 0")
+
+
 def test_the_threshold_moves_and_says_what_the_chapter_measured(chapter_1):
     found, figure = record.read(1)["measurements"], chapter_1.locator("div.interactive[data-kind=threshold]")
     share = figure.locator(".shares output").first

@@ -1,7 +1,7 @@
 """Each figure twice on its page: as the notebook stores it for light pages, and light ink on nothing for dark ones.
 
 The theme shows one of the two. A picture that does not say where its photographs are, as older notebooks store it, stays on
-a light box on dark pages.
+a light box on dark pages. A figure without any photograph is marked as a plot.
 """
 
 from pathlib import Path
@@ -16,8 +16,11 @@ def add_dark_variants(app, doctree: nodes.document) -> None:
     for image in list(doctree.findall(nodes.image)):
         file = Path(app.env.relfn2path(image["uri"], app.env.docname)[1])
         stored = file.read_bytes() if file.suffix == ".png" and file.is_file() else b""
-        if fields_of(stored) is None:
+        fields = fields_of(stored)
+        if fields is None:
             continue
+        if not fields:
+            image["classes"].append("plot")     # all lines and letters: book.css keeps these legible on a phone
         variant = file.with_name(f"{file.stem}-dark.png")
         if not variant.exists():                # its name is a hash of what it shows
             variant.write_bytes(dark(stored))

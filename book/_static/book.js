@@ -46,3 +46,14 @@ document.addEventListener("DOMContentLoaded", () => {
   form.hidden = false;
   show();
 });
+
+/* Where plots scroll in their own box, as on a phone, keys reach them, too. */
+document.addEventListener("DOMContentLoaded", () => {
+  const narrow = window.matchMedia("(max-width: 560px)");
+  const reach = () => document.querySelectorAll("figure:has(> img.plot)").forEach((figure) => {
+    if (narrow.matches) figure.tabIndex = 0;
+    else figure.removeAttribute("tabindex");
+  });
+  narrow.addEventListener("change", reach);
+  reach();
+});
