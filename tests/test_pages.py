@@ -17,6 +17,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
 from helpers.chapters.profiles import PROFILES
+from helpers.paths import NOTEBOOKS
 from helpers.report import record
 from helpers.report.pdf import executable
 
@@ -189,6 +190,13 @@ def test_links_within_the_book_lead_somewhere(seen, address, built):
 def page(browser):
     with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
         yield context.new_page()
+
+
+def test_the_search_stays_in_sight_beside_every_chapter(page, address):
+    for path in sorted(NOTEBOOKS.glob("[0-9][0-9]-*.md")):
+        page.goto(f"{address}notebooks/{path.stem}.html", wait_until="load")
+        boxes = page.locator(".search-button-field, input[type=search]").locator("visible=true")
+        assert boxes.count() == 1 and 0 <= boxes.bounding_box()["y"] < 300, path.stem
 
 
 def test_search_finds_memorization_and_quotes_no_tex(page, address):
