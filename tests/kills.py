@@ -32,7 +32,7 @@ from helpers.zoo.store import read
 
 SPECS = [ModelSpec(subset_size=n, options=(("multipliers", (1, 2)), ("width", 8)), recipe=Recipe(steps=40, batch=4))
          for n in (16, 32)]
-LIMIT = 120.0                                   # seconds, for an end that does not come
+LIMIT = 600.0                                   # seconds, for an end that does not come
 MANY = ("group", "parent", "child")
 
 # The zoo's command line on models of our own, with a checkpoint after every step.

@@ -121,6 +121,7 @@ def test_the_environment_is_restored(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     with kernel.environment(CHAPTER_RESULTS="x"):
         assert os.environ["OMP_NUM_THREADS"] == "2" and os.environ["CHAPTER_RESULTS"] == "x"
+        assert int(os.environ["MALLOC_TRIM_THRESHOLD_"]) > int(os.environ["MALLOC_MMAP_THRESHOLD_"]) >= 2**30
     assert os.environ["OMP_NUM_THREADS"] == "7" and "CHAPTER_RESULTS" not in os.environ
 
 
