@@ -11,7 +11,7 @@ from helpers.paths import NOTEBOOKS
 from helpers.report.parameters import default_parameters
 
 CHAPTERS = list(run.chapters().values())
-MAX_LINES, MAX_PARAMETERS, MAX_BYTES, MIN_ALT = 20, 3, 1_000_000, 40
+MAX_LINES, MAX_PARAMETERS, MAX_BYTES, MIN_ALT = 20, 3, 1_500_000, 40
 
 pytestmark = pytest.mark.parametrize("text", CHAPTERS or [None], ids=lambda path: path.stem if path else "none")
 

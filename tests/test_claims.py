@@ -111,6 +111,15 @@ def test_another_verdict_is_an_error(stored):
         a_report(verdict="partly").close(stored)
 
 
+def test_a_verdict_may_differ_where_rounding_has_moved_its_numbers(stored):
+    moved = a_report(shift=0.01, verdict="partly")
+    moved.close(stored)
+    found = record.compare(moved.as_dict(), a_report().as_dict(), lambda key: 0.0 if key == "claim rp" else 1.0)
+    assert not found                                    # .0135 is within RELATIVE
+    further = a_report(shift=0.02, verdict="partly").as_dict()
+    assert record.compare(further, a_report().as_dict(), lambda key: 0.0)[0].startswith("claim rp.measured")
+
+
 def test_a_missing_number_is_an_error(stored):
     report = claims.Report(7, seed=0)
     report.claim("rp", "Two widths agree", "RP .845", FINDING)
