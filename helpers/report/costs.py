@@ -153,7 +153,7 @@ def _curve(name: str, curve: dict) -> str:
              f"{curve['exponent_high']:.2f}], last {curve['fitted']} points</small>")
     return (f'<figure><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(said)}"><path class="axes" '
             f'd="M{LEFT} {TOP}V{bottom}H{WIDTH - RIGHT}"/>{bars}<polyline points="{line}"/>{points}{marks}</svg>'
-            f"<figcaption><strong>{html.escape(name)}</strong> {power}</figcaption></figure>")
+            f"<figcaption><strong>{html.escape(name)}</strong>: as {power}</figcaption></figure>")
 
 
 def _scale(values: Sequence[float], start: float, end: float):
