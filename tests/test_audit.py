@@ -165,7 +165,7 @@ def test_the_ruler_fits_or_says_so(tmp_path):
     (["--model", "mine:bare", "--model", "mine:bare", "--model", "mine:bare"], "one or two models"),
     (["--model", "mine:bare", "--train", "99"], "has 20 images"),
     (["--model", "mine:bare", "--samples", "1"], "2 samples"),
-    (["--model", "mine:bare", "--steps", "0"], "need steps >= 1"),
+    (["--model", "mine:bare", "--steps", "0"], "need whole steps >= 1"),
     (["--model", "mine:bare", "--descriptor", "absent.pt"], "absent.pt is missing"),
     (["--model", "mine:bare", "--html", "."], "is a folder"),
     (["--model", "mine:bare", "--data", "absent"], "absent"),

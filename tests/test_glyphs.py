@@ -41,7 +41,7 @@ def test_pictures_are_drawn_by_script_each_once(monkeypatch, tmp_path):
     assert glyphs.main([str(FONT)]) == 0
     names = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert glyphs.main([str(FONT)]) == 0 and names == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    monkeypatch.setattr("hashlib.md5", lambda packed: type("Any", (), {"hexdigest": lambda self: "same"})())
+    monkeypatch.setattr("hashlib.md5", lambda packed, **_: type("Any", (), {"hexdigest": lambda self: "same"})())
     drawn = _read_idx(tmp_path / "t10k-images-idx3-ubyte.gz", dict.fromkeys(names, "same"))
     assert drawn.shape == (5, 28, 28) and len(names) == 4
 
