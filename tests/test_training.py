@@ -14,7 +14,7 @@ import torch
 from helpers.models.architectures import MLP, ResidualCNN, UViT
 from helpers.models.objectives import EDMObjective
 from helpers.models.state import update_ema
-from helpers.models.training import Recipe, State, descend, hide, train
+from helpers.models.training import Recipe, State, descend, hide, loss_at, train
 from helpers.models.unet import UNet
 
 RECIPE = Recipe(steps=12, batch=8, warmup=3, muon=0.02)
@@ -268,6 +268,18 @@ def test_what_the_global_generator_gives_in_a_step_depends_on_seed_and_step_alon
 
     first, other = drawn(0, before=1), drawn(1, before=1)
     assert first == drawn(0, before=2) and len({*first, *other}) == 12
+
+
+@pytest.mark.parametrize("capability, bf16, kind", [
+    ("AVX2", True, torch.float32), ("AVX512", True, torch.bfloat16), ("AVX512", False, torch.float32)])
+def test_a_processor_that_only_imitates_bfloat16_computes_in_float32(monkeypatch, capability, bf16, kind):
+    class Product:
+        def loss(self, network, x0, label, generator, progress=0.0):
+            return network.layer(x0.flatten(1)).float().sum() if network.layer(x0.flatten(1)).dtype is kind else math.nan
+
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    loss = loss_at(0, Quadratic(), Product(), torch.ones(2, 1, 1, 3), None, Recipe(steps=6, batch=2, bf16=bf16))
+    assert math.isfinite(loss)
 
 
 def test_the_recipe_s_defaults_are_the_book_s():

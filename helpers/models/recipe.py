@@ -21,7 +21,8 @@ class Recipe:
     muon     the same for Muon (Jordan et al. 2024), which orthogonalizes the updates of convolutions and attention; biases,
              norms and what the network calls `outer` stay with Adam; 0 leaves everything to Adam
     ema      length of the moving average as a fraction of the run
-    bf16     run the network in bfloat16 (autocast); weights, loss and optimizer stay float32
+    bf16     run the network in bfloat16 (autocast) where the processor is the faster for it, else in float32; weights, loss
+             and optimizer are float32 always
     label_dropout  probability that an image's label is hidden, so that a conditional network learns to do without: the
              network's last class, "no label", stands for it (Ho & Salimans 2022)
     """

@@ -20,7 +20,7 @@ from torchvision import transforms
 from helpers.chapters.profiles import LAPTOP
 from helpers.data import load, to_float
 from helpers.models.objectives import EDMObjective
-from helpers.models.training import State, train
+from helpers.models.training import State, computes_bfloat16, train
 from tests.bench.networks import network
 from tests.bench.record import Record
 
@@ -111,7 +111,7 @@ def _loop(images: torch.Tensor, recipe):
 
 def speed(record: Record, n: int = 2**12, steps: int = 5) -> None:
     """Seconds an image of the book's loop over those of the peers, each `steps` steps of LAPTOP's batch."""
-    recipe = replace(LAPTOP.recipe, steps=10**5)
+    recipe = replace(LAPTOP.recipe, steps=10**5, bf16=LAPTOP.recipe.bf16 and computes_bfloat16("cpu"))
     images = load("fashion-mnist", split="train").images[:n]
     loops = {"ours": _loop(images, recipe), "ours with Adam alone": _loop(images, replace(recipe, muon=0.0)),
              "denoising-diffusion-pytorch's loop": denoising_diffusion_pytorch(images, recipe.batch, recipe.bf16),
