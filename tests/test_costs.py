@@ -93,6 +93,19 @@ def test_the_papers_profile_by_network_and_in_hours():
     assert costs.paper_hours(bench(call={}))["100"] == pytest.approx(7.2e17 / 1e14 / 3600)
 
 
+def test_the_card_s_checks_speeds_and_the_hours_they_make():
+    numbers = {f"training paper, width 64, batch 128, channels first: {name}": {"value": value, "unit": ""}
+               for name, value in (("speed", 1000.0), ("memory", 5.5))}
+    gpu = {"machine": {"device": "A <card>", "python": "3", "torch": "2"}, "date": "2026-01-01", "numbers": numbers,
+           "checks": {"one": "ok", "two": "ok", "three": "ValueError: no"}}
+    one = {"numbers": {"paper, unet64: an image in training": {"value": 2e10}, "paper, unet64: training": {"value": 7.2e17}}}
+    assert "Of 3 checks 2 hold; not: three." in costs.gpu_summary(gpu)
+    assert costs.gpu_summary(gpu | {"checks": {"one": "ok"}}).endswith("Of 1 checks 1 hold.")
+    row = re.findall(r"<tr>(.*?)</tr>", costs.gpu_speeds(gpu, one))[-1]
+    assert text(row).split() == "U-Net 64, profile paper 128 1,000 20.0 5.5 GB".split()
+    assert costs.paper_measured(gpu, one) == {64: pytest.approx(7.2e17 / 2e10 / 1000 / 3600)}
+
+
 def test_a_missing_file_is_one_line_that_says_what_to_do(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"bench.json is missing: restore it .*, or measure again with `make bench`"):
         costs.read(folder=tmp_path)

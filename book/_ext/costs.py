@@ -1,6 +1,6 @@
 """The page "What it costs", from what the benchmark and the chapters stored.
 
-    ```{costs} summary|ratios|growth|chapters|zoo|gpu|paper|paper-hours
+    ```{costs} summary|ratios|growth|chapters|zoo|gpu|gpu-speeds|gpu-growth|gpu-ratios|paper|paper-hours
     ```
 """
 
@@ -27,7 +27,9 @@ class Costs(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """The part that is asked for, as HTML or a paragraph. ValueError for one that there is not."""
         parts = {"summary": self.summary, "ratios": self.ratios, "growth": self.growth, "chapters": self.chapters,
-                 "zoo": self.zoo, "gpu": self.gpu, "paper": self.paper, "paper-hours": self.paper_hours}
+                 "zoo": self.zoo, "gpu": self.gpu, "gpu-speeds": lambda: costs.gpu_speeds(self.card(), self.bench()),
+                 "gpu-growth": lambda: costs.growth(self.card()), "gpu-ratios": lambda: costs.ratios(self.card()),
+                 "paper": self.paper, "paper-hours": self.paper_hours}
         if self.arguments[0] not in parts:
             raise ValueError(f"costs has no part {self.arguments[0]!r}: choose from {', '.join(parts)}")
         found = parts[self.arguments[0]]()
@@ -52,7 +54,11 @@ class Costs(SphinxDirective):
     def paper_hours(self) -> str:
         hours = costs.paper_hours(self.bench())
         each = ", ".join(f"{n:,.0f} at {speed}" for speed, n in hours.items())
-        return f"In GPU-hours, by the 10¹² operations a second that a GPU keeps up: {each}."
+        card = self.card()
+        measured = costs.paper_measured(card, self.bench())
+        widths = " and ".join(f"{hours:,.0f} for those of width {width}" for width, hours in measured.items())
+        return (f"In GPU-hours, by the 10¹² operations a second that a GPU keeps up: {each}. At the speeds above, on one "
+                f"{card['machine']['device']}, training the U-Nets alone takes {widths}.")
 
     def chapters(self) -> str:
         contents = [content for number in sorted(chapters()) if (content := stored(number, self.env))]
@@ -64,12 +70,12 @@ class Costs(SphinxDirective):
         return (f"The {len(models)} models that the chapters load took {core_hours(models):.1f} core-hours to train and "
                 f"take {size:.0f} MiB.")
 
-    def gpu(self) -> str:
-        if not (RESULTS / GPU).exists():
-            return ("Not measured: the machine on which these pages were made has no GPU. On one, “make gpu” runs the same "
-                    "checks and comparisons, and this section then shows them.")
+    def card(self) -> dict:
         self.env.note_dependency(str(RESULTS / GPU))
-        return costs.ratios(costs.read(GPU))
+        return costs.read(GPU)
+
+    def gpu(self) -> str:
+        return costs.gpu_summary(self.card())
 
 
 def setup(app):

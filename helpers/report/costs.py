@@ -23,6 +23,10 @@ SUBJECTS = {
     "identification": "Scores",
     "nearest descriptor": "Scores",
     "training": "Training",
+    "training paper": "Training at the paper's size",
+    "forward": "A network's answer",
+    "forward paper": "A network's answer at the paper's size",
+    "CUDA graph": "A descent recorded as a CUDA graph",
 }
 PEAKS = {"30": 30e12, "100": 100e12, "300": 300e12}                 # operations a second that a GPU may keep up
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 240, 170, 56, 14, 12, 40
@@ -128,6 +132,41 @@ def paper_hours(bench: dict) -> dict[str, float]:
     """GPU-hours of the paper's profile, by the operations a second (in 10^12) that a GPU keeps up."""
     total = sum(bench["numbers"][f"paper, all: {part}"]["value"] for part in ("training", "sampling"))
     return {speed: total / peak / 3600 for speed, peak in PEAKS.items()}
+
+
+def gpu_summary(gpu: dict) -> str:
+    """Which card, when, and how many checks held there; those that did not, by name."""
+    machine, failed = gpu["machine"], [name for name, end in gpu["checks"].items() if end != "ok"]
+    held = len(gpu["checks"]) - len(failed)
+    return (f"Measured on {gpu['date']} with one {machine['device']}, Python {machine['python']}, PyTorch "
+            f"{machine['torch']}. Of {len(gpu['checks'])} checks {held} hold"
+            + (f"; not: {', '.join(failed)}." if failed else "."))
+
+
+def gpu_speeds(gpu: dict, bench: dict) -> str:
+    """Training on the card by width: images a second, memory, and operations a second where they were counted."""
+    found = {}
+    for name, entry in gpu["numbers"].items():
+        if match := re.fullmatch(r"training( paper)?, width (\d+), batch (\d+), channels first: (speed|memory)", name):
+            found.setdefault((bool(match[1]), int(match[2]), match[3]), {})[match[4]] = entry["value"]
+    body = []
+    for (at_paper, width, batch), n in sorted(found.items()):
+        counted = bench["numbers"].get(f"paper, unet{width}: an image in training") if at_paper else None
+        rate = _short(counted["value"] * n["speed"] / 1e12) if counted else ""
+        body.append(_cells(f"U-Net {width}, {'profile paper' if at_paper else 'the book'}", batch, f"{n['speed']:,.0f}",
+                           rate, f"{n['memory']:.1f} GB"))
+    return _table(("network", "batch", "images a second", "10¹² operations a second", "memory"), body)
+
+
+def paper_measured(gpu: dict, bench: dict) -> dict[int, float]:
+    """Hours on that card of training all of the paper's U-Nets, by width, as far as their speed was measured."""
+    found = {}
+    for width in (64, 128):
+        speed = gpu["numbers"].get(f"training paper, width {width}, batch 128, channels first: speed")
+        total, one = (bench["numbers"].get(f"paper, unet{width}: {part}") for part in ("training", "an image in training"))
+        if speed and total and one:
+            found[width] = total["value"] / one["value"] / speed["value"] / 3600
+    return found
 
 
 def growth(bench: dict) -> str:

@@ -91,8 +91,8 @@ def _forward(record: Record, width: int, paper: bool, widths: Widths, kinds: tup
                 off = (denoiser(x, 1.0) - first).abs().max().item()
                 taken = record.times(partial(denoiser, x, 1.0))
             _speed(record, f"{name}, {label}", batch, taken)
-            record.figure(f"{name}, {label}", f"a forward call, {label}", "float32, channels first",
-                          [(a, b) for (a,), (b,) in zip(taken, base)])
+            record.figure(f"{name}, {label}", f"a forward call, B = {batch}, width {width}, {label}",
+                          "float32, channels first", [(a, b) for (a,), (b,) in zip(taken, base)])
             record.number(f"{name}, {label}: change", off, "largest difference to float32")
 
 
@@ -136,7 +136,7 @@ def _layouts(record: Record, name: str, recipe, width: int, paper: bool, widths:
             record.number(f"{name}, {label}: memory", torch.cuda.max_memory_allocated(record.device) / 2**30, "GB")
         del step
         record.tidy()
-    record.figure(f"{name}, channels last", "training steps, channels last", "channels first",
+    record.figure(f"{name}, channels last", f"training steps, width {width}, channels last", "channels first",
                   [(a, b) for (a,), (b,) in zip(times[True], times[False])])
 
 
