@@ -179,6 +179,7 @@ def store(run: Run, executed: Path, found: Path, wall: float) -> None:
     cost = run.cost or {"wall_seconds": wall, "text_sha256": run.digest, **used}
     content = record.canonical(report | {"cost": record.rounded(cost)})
     replace_all({run.ipynb: nbformat.writes(done) + "\n", run.results: content})
+    run.failed.unlink(missing_ok=True)                  # of an earlier run, it says nothing of this one
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

@@ -100,6 +100,9 @@ def test_a_failing_cell_is_one_line_and_leaves_the_notebook_to_look_at(folders, 
     assert "07-tiny: code cell 2 failed: ValueError: no such luck" in message and message.count("\n") == 1
     assert (folders.runs / "07-tiny-seed-3-failed.ipynb").exists()
     assert not list(folders.notebooks.glob("*.ipynb")) and not folders.results.exists()
+    (folders.notebooks / "07-tiny.md").write_text(HEADER + PARAMETERS + BODY)
+    assert run.main(["7", "-p", "seed", "3"], folders) == 0
+    assert {path.name for path in folders.runs.iterdir()} == {"07-tiny-seed-3.ipynb", "07-tiny-seed-3.json"}
 
 
 def test_normalizing_removes_what_varies_and_keeps_tags():
