@@ -73,7 +73,7 @@ def test_a_series_has_one_color_and_marker_in_all_panels_and_those_in_gray_use_u
     first, second = (axis.get_lines() for axis in score_plots.score_rows(ROWS, "RP", grays=("chance",)).axes)
     assert [dot.get_color() for dot in first] == [COLORS[0], GRAY, COLORS[0], GRAY, COLORS[1]]
     assert [dot.get_color() for dot in second] == [COLORS[0], GRAY]
-    assert [dot.get_marker() for dot in first] == [MARKERS[k] for k in (0, 1, 0, 1, 2)]
+    assert [dot.get_marker() for dot in first] == [MARKERS[k] for k in (0, 2, 0, 2, 1)]
     plain = score_plots.score_rows(ROWS, "RP").axes[0].get_lines()
     assert [dot.get_color() for dot in plain] == [COLORS[k] for k in (0, 1, 0, 1, 2)]
 
@@ -111,8 +111,8 @@ def test_a_scatter_joins_the_points_of_a_series_and_names_each():
     figure = score_plots.scatter(POINTS, "GL", "RP")
     assert legend(figure) == ["deeper", "attention", "low rank"]
     first, second = figure.axes
-    assert [text.get_text() for text in first.texts] == ["1", "2", "", "att"]
-    assert [text.xy for text in first.texts] == [(0.2, 0.9), (0.4, 0.5), (0.8, 0.1), (0.3, 0.1)]
+    assert [text.get_text() for text in first.texts] == ["1", "2", "att"]
+    assert [text.xy for text in first.texts] == [(0.2, 0.9), (0.4, 0.5), (0.3, 0.1)]
     joined, single = (line for line in first.get_lines() if line.get_marker() in MARKERS[:2])
     assert joined.get_xdata().tolist() == [0.2, 0.4, 0.8] and joined.get_linestyle() == "-"
     assert single.get_xdata().tolist() == [0.3] and single.get_linestyle() == "None"

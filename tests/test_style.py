@@ -37,6 +37,41 @@ def test_styles_say_what_the_caller_does_not_and_no_more():
     assert (line.get_linestyle(), line.get_linewidth(), line.get_markersize()) == (":", 3, 9)
 
 
+def test_what_a_name_says_of_a_system_gives_it_the_same_look_in_every_figure():
+    first = style.looks(["pairs", "U-ViT", "plain CNN", "two seeds"])
+    second = style.looks(["two seeds of a network", "U-Net and U-ViT", "other noise", "Gaussian map"])
+    assert first["U-ViT"] == second["U-Net and U-ViT"] == {"color": style.GREEN, "marker": "^"}
+    assert first["two seeds"] == second["two seeds of a network"] == {"color": style.BLUE, "marker": "o"}
+    assert second["other noise"]["color"] == second["Gaussian map"]["color"] == style.GRAY
+    assert first["pairs"]["color"] == style.BLACK
+
+
+def test_no_two_lines_of_a_figure_look_alike():
+    names = ["U-ViT", "U-ViT, other seed", "U-Net", "another seed", *"abcdefg"]
+    found = style.looks(names)
+    assert list(found) == names and len({tuple(look.values()) for look in found.values()}) == len(names)
+    assert len({look["color"] for look in style.looks([*"abcdefg"]).values()}) == 7
+
+
+def test_texts_hide_neither_points_nor_each_other():
+    figure, axes = style.panels(1, 2, 3.0)
+    points = [(axes[0, i], x, y, text) for i, row in enumerate((
+        [(0.5, 0.5, "one"), (0.51, 0.5, "another"), (0.5, 0.51, "a third"), (0.1, 0.1, "")], [(0.5, 0.5, "alone")]))
+        for x, y, text in row]
+    for axis, x, y, _ in points:
+        axis.plot([x], [y], "o")
+        axis.set_xlim(0, 1)
+        axis.set_ylim(0, 1)
+    style.name_points(figure, points)
+    figure.draw_without_rendering()
+    notes = [note for axis in figure.axes for note in axis.texts]
+    assert [note.get_text() for note in notes] == ["one", "another", "a third", "alone"]
+    boxes = [note.get_window_extent() for note in notes]
+    assert all(box.count_overlaps(boxes) == 1 for box in boxes)                             # itself
+    marks = [axis.transData.transform((x, y)) for axis, x, y, _ in points]
+    assert not any(box.contains(*mark) for box in boxes for mark in marks)
+
+
 def test_a_legend_below_names_every_handle():
     figure, axes = style.panels(1, 2, 2.0)
     handles = {name: style.intervals(axes[0, 0], [1], SCORES[:1]) for name in ("a", "b")}

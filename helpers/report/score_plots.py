@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from helpers.measure.bootstrap import Score
-from helpers.report.style import GRAY, intervals, legend_below, panels, turn
+from helpers.report.style import GRAY, MARKERS, intervals, legend_below, looks, name_points, panels
 
 Lines = Mapping[str, tuple[Sequence[float], Sequence[Score]]]
 MOST_TICKS = 6                          # on a panel's axis; more would touch
@@ -42,9 +42,9 @@ def score_rows(panels_of: Mapping[str, Mapping[str, Mapping[str, Score]]], label
     most = max(len(rows) for rows in panels_of.values())
     figure, axes = panels(1, len(panels_of), 1.1 + 0.27 * most)
     names = list(dict.fromkeys(name for rows in panels_of.values() for row in rows.values() for name in row))
-    loud = [name for name in names if name not in grays]
-    look = {name: turn(names.index(name)) | {"color": GRAY if name in grays else turn(loud.index(name))["color"]}
-            for name in names}
+    look = looks([name for name in names if name not in grays])
+    free = [marker for marker in MARKERS if marker not in {of["marker"] for of in look.values()}]
+    look |= {name: {"color": GRAY, "marker": marker} for name, marker in zip(grays, free)}
     handles = {}
     for axis, (title, rows) in zip(axes.flat, panels_of.items()):
         for y, row in enumerate(rows.values()):
@@ -68,10 +68,10 @@ def score_panels(panels_of: Mapping[str, Lines], x: str, y: str, ticks: Sequence
     ticks, text   where the axis has its marks, and what they say (None: the numbers)
     """
     figure, axes = panels(1, len(panels_of), height, sharey=True)
-    names, handles = list(dict.fromkeys(name for lines in panels_of.values() for name in lines)), {}
+    look, handles = looks(list(dict.fromkeys(name for lines in panels_of.values() for name in lines))), {}
     for axis, (title, lines) in zip(axes.flat, panels_of.items()):
         for name, (at, scores) in lines.items():
-            handles[name] = intervals(axis, at, scores, **turn(names.index(name)))     # one color for a line in all panels
+            handles[name] = intervals(axis, at, scores, **look[name])                  # one look for a line in all panels
         if log:
             axis.set_xscale("log", base=2)
         axis.set_xticks(ticks, text or [f"{tick:g}" for tick in ticks])
@@ -91,14 +91,13 @@ def scatter(panels_of: Mapping[str, Mapping[str, Sequence[tuple[float, Score, st
     joined   whether the points of a series are
     """
     figure, axes = panels(1, len(panels_of), 3.9, sharey=True)
-    handles = {}
+    look, handles = looks(list(dict.fromkeys(name for series in panels_of.values() for name in series))), {}
+    named: list[tuple[Axes, float, float, str]] = []
     for axis, (title, series) in zip(axes.flat, panels_of.items()):
-        for k, (name, points) in enumerate(series.items()):
-            handles[name] = intervals(axis, [p[0] for p in points], [p[1] for p in points], **turn(k), linewidth=1,
+        for name, points in series.items():
+            handles[name] = intervals(axis, [p[0] for p in points], [p[1] for p in points], **look[name], linewidth=1,
                                       linestyle="-" if joined and len(points) > 1 else "none")
-            for row, (place, score, text) in enumerate(points):           # above and below in turn: neighbors touch less
-                axis.annotate(text, (place, score.value), xytext=(4, 5 - 14 * (row % 2)), textcoords="offset points",
-                              fontsize=8)
+            named += [(axis, place, score.value, text) for place, score, text in points]
         if log:
             _log_ticks(axis)
         axis.set_xlabel(x)
@@ -106,4 +105,5 @@ def scatter(panels_of: Mapping[str, Mapping[str, Sequence[tuple[float, Score, st
     axes[0, 0].set_ylabel(y)
     axes[0, 0].set_ylim(*_limits(p[1] for series in panels_of.values() for points in series.values() for p in points))
     legend_below(figure, handles)
+    name_points(figure, named)
     return figure

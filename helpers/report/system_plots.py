@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from helpers.measure.bootstrap import Score
 from helpers.report import paper
 from helpers.report.picture import shown
-from helpers.report.style import BLACK, BLUE, GRAY, GREEN, ORANGE, PURPLE, WIDTH, intervals, panels, turn
+from helpers.report.style import BLACK, BLUE, GRAY, GREEN, ORANGE, PURPLE, WIDTH, intervals, looks, panels, turn
 
 AXES = {"reference": BLACK, "training": BLUE, "architecture": ORANGE, "kernel": GREEN, "procedure": PURPLE,
         "not diffusion": GRAY}
@@ -106,8 +106,9 @@ def kernel_curves(paths: Mapping[str, tuple[np.ndarray, np.ndarray]], ends: Mapp
 
 def score_lines(axis: Axes, lines: Mapping[str, tuple[Sequence[float], Sequence[Score]]]) -> None:
     """Scores over a number, a line each: name: (x, scores), intervals as bars."""
-    for k, (name, (x, scores)) in enumerate(lines.items()):
-        intervals(axis, x, scores, label=name, **turn(k))
+    look = looks(list(lines))
+    for name, (x, scores) in lines.items():
+        intervals(axis, x, scores, label=name, **look[name])
     axis.set_ylim(-0.03, 1.03)
 
 
