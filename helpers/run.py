@@ -189,7 +189,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
                         help="another value for a parameter of the chapter (may be repeated)")
     parser.add_argument("--profile", help="another size: shorthand for -p profile NAME")
-    parser.add_argument("--out", type=Path, help="write the outputs there instead")
+    parser.add_argument("--out", type=Path, help="write the outputs into this folder instead")
     parser.add_argument("--remeasure", action="store_true",
                         help="store this run's cost although the chapter's text is unchanged")
     return parser.parse_args(argv)
@@ -215,6 +215,8 @@ def run_all(wanted: argparse.Namespace, folders: Folders) -> None:
     every = wanted.chapter == "all"
     asked = chapters(folders.notebooks).values() if every else [find_chapter(wanted.chapter, folders.notebooks)]
     given = [tuple(pair) for pair in wanted.parameter]
+    if wanted.out is not None and not wanted.out.name:
+        raise UsageError("--out names a folder for the outputs, of its own")
     if wanted.profile is not None:
         given.append(("profile", wanted.profile))
     runs = [plan(path, given, folders, wanted.out, wanted.remeasure) for path in asked]

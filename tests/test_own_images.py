@@ -60,9 +60,9 @@ def test_a_known_set_is_no_folder(mine):
 
 @pytest.mark.parametrize("old, new, words", [
     ('"photos"', '"fotos"', "fotos is not there"),
-    ("[2, 4, 8]", "[2, 4, 99]", r"28x28 has 3\d images to train on and \d+ to test on, but profile 'mine' wants 99"),
-    ("half = 4", "half = 30", r"wants 60 \(sizes, half\)"),
-    ("held_out = 4", "held_out = 39", r"and 39 \(held_out\): set these"),
+    ("[2, 4, 8]", "[2, 4, 99]", r"28x28 has 3\d images to train on, but profile 'mine' wants 99 \(sizes, few, half\)"),
+    ("half = 4", "half = 30", r"wants 60 \(sizes, few, half\)"),
+    ("held_out = 4", "held_out = 39", r"to test on, but profile 'mine' wants 39 \(held_out\): set"),
     ('"photos"', '"photos@3x28x28"', r"this network reads images \(B, 1, H, W\) with B >= 1, got \(1, 3, 28, 28\)"),
     ('"photos"', '"photos@1x27x27"', "patches of 2 x 2 pixels do not divide"),
     ('"photos"', '"photos@1x32x32"', r"the shipped descriptor reads images \(B, 1, 28, 28\)"),

@@ -36,9 +36,9 @@ def test_a_file_says_what_differs(tmp_path):
     ("samples = ", "no TOML file"),
     ('base = "huge"', "base is one of laptop, smoke, paper, not 'huge'"),
     ("sample = 3", "mine.toml: no field sample; there are align_steps, classifier"),
-    ('samples = "many"', "samples: a int is needed, got 'many'"),
+    ('samples = "many"', "samples: a whole number is needed, got 'many'"),
     ("[recipe]\nrounds = 3", "recipe: no field rounds"),
-    ("recipe = 3", "recipe: a Recipe is needed"),
+    ("recipe = 3", "recipe: a table is needed"),
 ])
 def test_a_wrong_file_is_one_clear_line(tmp_path, text, words):
     path = tmp_path / "mine.toml"

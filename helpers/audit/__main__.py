@@ -17,6 +17,7 @@ from helpers.audit.report import as_page, as_text, sections
 from helpers.audit.rulers import choose_ruler
 from helpers.audit.subjects import load_subject
 from helpers.data import load
+from helpers.models.devices import find_device
 from helpers.report.files import refuse_unwritable, replace_all
 from helpers.report.kernel import UsageError
 from helpers.samplers import SOLVERS
@@ -62,8 +63,14 @@ def main(argv: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     if len(options.models) > 2:
         raise UsageError(f"one or two models are audited at a time, not {len(options.models)}")
+    if options.train is not None and options.train < 1:
+        raise UsageError(f"--train: the models learned from 1 image or more, not {options.train}")
     if options.html:
         refuse_unwritable(options.html)
+    try:
+        find_device(options.device)
+    except (RuntimeError, ValueError) as error:
+        raise UsageError(f"--device {options.device!r} {error}") from error
     subjects = [load_subject(name, source, options.data, options.train, options.device)
                 for name, source in zip("AB", options.models)]
     held_out = load(options.data, "test")

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from helpers.measure.scores import THRESHOLD
+from helpers.models.devices import find_device
 from helpers.models.training import Recipe
 from helpers.zoo import ModelSpec
 
@@ -118,9 +119,10 @@ class Profile:
 
     def torch_device(self) -> torch.device:
         """The device; RuntimeError with what to do if it is not there."""
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise RuntimeError(f"profile {self.name!r} needs a CUDA GPU, and torch sees none: use profile 'laptop'")
-        return torch.device(self.device)
+        try:
+            return find_device(self.device)
+        except RuntimeError as error:
+            raise RuntimeError(f"profile {self.name!r} {error}: use profile 'laptop'") from error
 
     def model(self, width: int, size: int, seed: int = 0, start: int = 0) -> ModelSpec:
         """The spec of one U-Net: its width, and the `size` pool images from `start` on that it learns from."""

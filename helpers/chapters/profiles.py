@@ -14,6 +14,7 @@ from pathlib import Path
 
 from helpers import paths
 from helpers.chapters.profile import Finetuning, Profile, Systems
+from helpers.chapters.sense import refuse_nonsense
 from helpers.data import KNOWN
 from helpers.measure.scores import SSCD_THRESHOLD
 from helpers.models.training import Recipe
@@ -71,6 +72,9 @@ PAPER = Profile(
              ("multipliers", (2, 2, 2)), ("patch", 1)),
     objective_options=(), descriptor="sscd_disc_large.torchscript.pt", threshold=SSCD_THRESHOLD)
 
+# What TOML calls the kinds of fields; paths are texts.
+WORDS = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a list", dict: "a table"}
+
 PROFILES = {profile.name: profile for profile in (LAPTOP, SMOKE, PAPER)}
 
 
@@ -90,7 +94,7 @@ def read_profile(path: Path) -> Profile:
     A table, such as [recipe] or [systems.gan], changes fields of that field. Models that the shipped zoo lacks are
     trained into a folder of the profile's own. `dataset` may be a folder of images: they are brought to the form that the
     profile's networks read, unless its name says another. Relative paths begin at the file, for a chapter runs elsewhere.
-    ValueError for anything that is no field, or not of its kind.
+    ValueError for anything that is no field, or not of its kind, or makes no experiment.
     """
     path = path.expanduser().resolve()
     try:
@@ -98,13 +102,17 @@ def read_profile(path: Path) -> Profile:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path.name} is no TOML file ({error})") from error
     base = fields.pop("base", "laptop")
-    if base not in PROFILES:
+    if not isinstance(base, str) or base not in PROFILES:
         raise ValueError(f"{path.name}: base is one of {', '.join(PROFILES)}, not {base!r}")
     for name in ("dataset", "zoo", "descriptor"):
         if isinstance(value := fields.get(name), str) and value not in KNOWN:
             fields[name] = str(path.parent / Path(value).expanduser())
     start = replace(PROFILES[base], name=path.stem, zoo=paths.LOCAL / f"zoo-{path.stem}")
     profile = _changed(start, fields, path.name)
+    try:
+        refuse_nonsense(profile)
+    except ValueError as error:
+        raise ValueError(f"{path.name}, {error}") from error
     return profile if profile.dataset in KNOWN else replace(profile, dataset=_formed(profile))
 
 
@@ -141,7 +149,8 @@ def _value(old, new, where: str):
         return new
     if type(new) is type(old) or isinstance(old, float) and type(new) is int:
         return type(old)(new)
-    raise ValueError(f"{where}: a {type(old).__name__} is needed, got {new!r}")
+    what = "a table" if dataclasses.is_dataclass(old) else WORDS.get(type(old), "a text")
+    raise ValueError(f"{where}: {what} is needed, got {new!r}")
 
 
 def _tuple(value):

@@ -18,6 +18,7 @@ It is trained on the reserve, images that no diffusion model sees, and used by e
 import hashlib
 import json
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -180,7 +181,9 @@ class SSCD(nn.Module):
 
     def __init__(self, path: Path):
         super().__init__()
-        self.net = torch.jit.load(path, map_location="cpu")
+        with warnings.catch_warnings():                 # that TorchScript is deprecated: it is the form that was published
+            warnings.simplefilter("ignore", FutureWarning)
+            self.net = torch.jit.load(path, map_location="cpu")
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1))
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1))
 

@@ -15,6 +15,7 @@ The first process is the one that reads and writes files; it tells the others wh
 """
 
 import os
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from functools import cache
@@ -29,6 +30,21 @@ from helpers.models.objectives import EDMObjective, KernelObjective
 # Their losses ask the network for answers to images. A GAN's and a VAE's ask for parts of it: the first process trains those
 # alone, and the others wait.
 SHARED = (EDMObjective, KernelObjective, Consistency, Lesson)
+
+
+def find_device(name: str) -> torch.device:
+    """The device of a name, cpu, cuda, cuda:N or mps. ValueError for another name, RuntimeError where it is not there, each
+    as what one says of the name."""
+    if not isinstance(name, str) or not re.fullmatch(r"cpu|mps|cuda(:\d{1,3})?", name):
+        raise ValueError("is no device: cpu, cuda, cuda:N or mps is needed")
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError("needs a CUDA GPU, and torch sees none")
+    if device.type == "cuda" and device.index and device.index >= torch.cuda.device_count():
+        raise RuntimeError(f"needs that CUDA GPU, and torch sees {torch.cuda.device_count()}, from cuda:0 on")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise RuntimeError("needs Apple's GPU, and torch sees none")
+    return device
 
 
 def join(device: str) -> str:

@@ -13,7 +13,7 @@ a denoiser by solving that prediction for x0: `KernelObjective`. Used by every c
 
 from copy import copy
 from dataclasses import dataclass
-from math import log
+from math import isfinite, log
 
 import torch
 from torch import Tensor, nn
@@ -28,11 +28,19 @@ class EDMObjective:
 
     sigma_data     standard deviation of the data, in [-1, 1]
     p_mean, p_std  mean and standard deviation of ln sigma in training
+
+    ValueError for what is no number, or a deviation that is not above 0.
     """
 
     sigma_data: float = 0.5
     p_mean: float = -1.2
     p_std: float = 1.2
+
+    def __post_init__(self):
+        values = self.sigma_data, self.p_mean, self.p_std
+        if not all(isinstance(v, int | float) and isfinite(v) for v in values) or min(self.sigma_data, self.p_std) <= 0:
+            raise ValueError("sigma_data, p_mean and p_std are numbers, the first and the last above 0: got "
+                             f"{self.sigma_data!r}, {self.p_mean!r}, {self.p_std!r}")
 
     @property
     def sampling(self) -> dict[str, float]:
@@ -174,6 +182,7 @@ class OneStage(EDMObjective):
     above: bool = True
 
     def __post_init__(self):
+        super().__post_init__()
         if not self.split > 0:
             raise ValueError(f"split is a noise level above 0, got {self.split}")
 
