@@ -97,9 +97,9 @@ def execute(source: Path, executed: Path, chosen: dict, found: Path, cwd: Path) 
     from papermill.exceptions import PapermillExecutionError
 
     write_tuples()
-    for name in ("papermill", "papermill.translators", "traitlets"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)        # after Ctrl-C, of a task whose end nobody waits for
+    # What fails is told in one line below; asyncio's is of a task whose end nobody waits for after Ctrl-C.
+    for name in ("papermill", "papermill.translators", "traitlets", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         # Tiny models: two threads wait for each other longer than they compute.
         threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"} if chosen.get("profile") == "smoke" else {}
