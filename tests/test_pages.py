@@ -259,9 +259,10 @@ def slide(figure, value):
         "(e, v) => { e.value = v; e.dispatchEvent(new Event('input', {bubbles: true})); }", str(value))
 
 
-def test_plots_on_a_phone_keep_their_letters_and_scroll_in_their_own_box(opened):
-    page = opened("notebooks/03-conditional.html")
-    figure = page.locator("figure:has(> img.plot)").first
+def test_figures_on_a_phone_keep_their_letters_and_scroll_in_their_own_box(opened):
+    page = opened("notebooks/03-conditional.html")                     # the first one is of photographs
+    assert page.locator("figure:has(> img)").count() == page.locator("figure:has(> img.lettered)").count() > 5
+    figure = page.locator("figure:has(> img.lettered)").first
     sizes = "e => [e.clientWidth, e.scrollWidth, e.querySelector('figcaption').clientWidth, e.tabIndex]"
     width, whole, _, reached = figure.evaluate(sizes)
     assert whole == width and reached == -1

@@ -1,7 +1,7 @@
 """Each figure twice on its page: as the notebook stores it for light pages, and light ink on nothing for dark ones.
 
 The theme shows one of the two. A picture that does not say where its photographs are, as older notebooks store it, stays on
-a light box on dark pages. A figure without any photograph is marked as a plot.
+a light box on dark pages. The others are marked, for book.css to keep their letters legible on a phone.
 """
 
 from pathlib import Path
@@ -19,8 +19,7 @@ def add_dark_variants(app, doctree: nodes.document) -> None:
         fields = fields_of(stored)
         if fields is None:
             continue
-        if not fields:
-            image["classes"].append("plot")     # all lines and letters: book.css keeps these legible on a phone
+        image["classes"].append("lettered")
         variant = file.with_name(f"{file.stem}-dark.png")
         if not variant.exists():                # its name is a hash of what it shows
             variant.write_bytes(dark(stored))

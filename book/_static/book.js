@@ -47,10 +47,10 @@ document.addEventListener("DOMContentLoaded", () => {
   show();
 });
 
-/* Where plots scroll in their own box, as on a phone, keys reach them, too. */
+/* Where figures scroll in their own box, as on a phone, keys reach them, too. */
 document.addEventListener("DOMContentLoaded", () => {
   const narrow = window.matchMedia("(max-width: 560px)");
-  const reach = () => document.querySelectorAll("figure:has(> img.plot)").forEach((figure) => {
+  const reach = () => document.querySelectorAll("figure:has(> img.lettered)").forEach((figure) => {
     if (narrow.matches) figure.tabIndex = 0;
     else figure.removeAttribute("tabindex");
   });
