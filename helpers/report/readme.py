@@ -42,7 +42,7 @@ def readme_section(results: Path = RESULTS, notebooks: Path = NOTEBOOKS) -> str:
 def readme_minutes(results: Path = RESULTS) -> str:
     """What the chapters took in their last runs, as words between their markers."""
     taken = [content["cost"]["wall_seconds"] / 60 for content in read_all(results) if "cost" in content]
-    words = (f"{len(taken)} chapters of {min(taken):.0f} to {max(taken):.0f} minutes, {sum(taken):.0f} in all"
+    words = (f"{len(taken)} chapters of up to {max(taken):.0f} minutes, {sum(taken):.0f} in all"
              if taken else "the chapters")
     return f"{MINUTES[0]}{words}{MINUTES[1]}"
 
