@@ -182,6 +182,13 @@ def store(run: Run, executed: Path, found: Path, wall: float) -> None:
     run.failed.unlink(missing_ok=True)                  # of an earlier run, it says nothing of this one
 
 
+def named_folder(text: str) -> Path:
+    """A path from the command line; argparse refuses an empty one, which would be the folder that one is in."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("a folder's name is needed")
+    return Path(text)
+
+
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line's arguments; argparse ends with exit code 2 where they are off."""
     parser = argparse.ArgumentParser(prog="python -m helpers.run", description="Run chapters of the book.")
@@ -189,7 +196,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
                         help="another value for a parameter of the chapter (may be repeated)")
     parser.add_argument("--profile", help="another size: shorthand for -p profile NAME")
-    parser.add_argument("--out", type=Path, help="write the outputs into this folder instead")
+    parser.add_argument("--out", type=named_folder, help="write the outputs into this folder instead")
     parser.add_argument("--remeasure", action="store_true",
                         help="store this run's cost although the chapter's text is unchanged")
     return parser.parse_args(argv)
@@ -215,8 +222,6 @@ def run_all(wanted: argparse.Namespace, folders: Folders) -> None:
     every = wanted.chapter == "all"
     asked = chapters(folders.notebooks).values() if every else [find_chapter(wanted.chapter, folders.notebooks)]
     given = [tuple(pair) for pair in wanted.parameter]
-    if wanted.out is not None and not wanted.out.name:
-        raise UsageError("--out names a folder for the outputs, of its own")
     if wanted.profile is not None:
         given.append(("profile", wanted.profile))
     runs = [plan(path, given, folders, wanted.out, wanted.remeasure) for path in asked]

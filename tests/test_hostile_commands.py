@@ -33,7 +33,7 @@ HOSTILE = [
     (run, ["1", "--profile", "a" * 5000 + ".toml"], "File name too long"),
     (run, ["all", "--profile", "huge"], "unknown profile 'huge'"),
     (run, ["1", "--out", "{tmp}/file"], "file is a file, and outputs need a folder"),
-    (run, ["1", "--out", ""], "--out names a folder for the outputs"),
+    (run, ["1", "--out", ""], "argument --out: a folder's name is needed"),
     (run, ["1", "--out", "/dev/null"], "/dev/null is a file, and outputs need a folder"),
     (run, ["1", "--out", "a" * 5000], "File name too long"),
     (zoo, [], "required: action"),

@@ -39,6 +39,9 @@ HOSTILE = [
     ('dataset = "other.toml"', "other.toml is a file, not a folder"),
     ("[options]\nwidth = 3", "mine.toml, options: a list is needed"),
     ('options = ["multipliers", 3]', "mine.toml, options: pairs of a name and a value are needed"),
+    *((f"{text} {{a = 1}}{end}", "options are pairs of a name and a value, each name once") for text, end in (
+        ('options = [["width",', "]]"), ('options = [["patch",', "]]"), ('objective_options = [["p_mean",', "]]"),
+        ("[systems.cnn]\nwidth =", ""))),
     ('options = [["color", 3]]', "network 'unet' has no option color; it has image_channels"),
     ('options = [["multipliers", []]]', "cannot be built: levels must be a whole number of 1 or more, got 0"),
     ('options = [["multipliers", [0, 1]]]', "choose a width of 4, or a multiple of 8"),

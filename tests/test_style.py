@@ -51,6 +51,8 @@ def test_no_two_lines_of_a_figure_look_alike():
     found = style.looks(names)
     assert list(found) == names and len({tuple(look.values()) for look in found.values()}) == len(names)
     assert len({look["color"] for look in style.looks([*"abcdefg"]).values()}) == 7
+    many = style.looks(["U-Net", *map(str, range(40))])
+    assert len({tuple(look.values()) for look in many.values()}) == 41
 
 
 def test_texts_hide_neither_points_nor_each_other():

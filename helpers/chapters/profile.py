@@ -127,5 +127,5 @@ class Profile:
     def model(self, width: int, size: int, seed: int = 0, start: int = 0) -> ModelSpec:
         """The spec of one U-Net: its width, and the `size` pool images from `start` on that it learns from."""
         return ModelSpec(dataset=self.dataset, subset_size=size, subset_start=start,
-                         options=tuple(sorted((*self.options, ("width", width)))),
+                         options=(*self.options, ("width", width)),
                          objective_options=self.objective_options, recipe=replace(self.recipe, seed=seed))

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable
-from contextlib import suppress
 
 from helpers.chapters.profile import Profile
 from helpers.models.devices import find_device
@@ -39,11 +38,12 @@ def _check_numbers(profile: Profile) -> None:
     _require(_whole([profile.finetuning.pool], 1), "finetuning.pool", WHOLE.format(1), profile.finetuning.pool)
     _require(math.isfinite(profile.threshold) and -1 <= profile.threshold <= 1, "threshold",
              "a similarity from -1 to 1 is needed", profile.threshold)
-    with suppress(RuntimeError):                        # one that is not here may be where the profile goes
-        try:
-            find_device(profile.device)
-        except ValueError as error:
-            raise ValueError(f"device: {profile.device!r} {error}") from error
+    try:
+        find_device(profile.device)
+    except RuntimeError:                                # not here, and perhaps where the profile goes
+        pass
+    except ValueError as error:
+        raise ValueError(f"device: {profile.device!r} {error}") from error
     _require(bool(profile.name.strip()) and not set(profile.name) & {"/", "\0"}, "name", "the name of a file is needed",
              profile.name)
 

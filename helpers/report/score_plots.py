@@ -44,7 +44,7 @@ def score_rows(panels_of: Mapping[str, Mapping[str, Mapping[str, Score]]], label
     names = list(dict.fromkeys(name for rows in panels_of.values() for row in rows.values() for name in row))
     look = looks([name for name in names if name not in grays])
     free = [marker for marker in MARKERS if marker not in {of["marker"] for of in look.values()}]
-    look |= {name: {"color": GRAY, "marker": marker} for name, marker in zip(grays, free)}
+    look |= {name: {"color": GRAY, "marker": marker} for name, marker in zip(grays, (*free, *MARKERS))}
     handles = {}
     for axis, (title, rows) in zip(axes.flat, panels_of.items()):
         for y, row in enumerate(rows.values()):

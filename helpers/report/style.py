@@ -76,7 +76,7 @@ def looks(names: Sequence[str]) -> dict[str, dict[str, str]]:
         if look is not None and look not in found.values():
             found[name] = look
     taken = {look["color"] for look in found.values()}
-    left = sorted(range(2 * len(COLORS)), key=lambda k: turn(k)["color"] in taken)
+    left = sorted(range(len(COLORS) * len(MARKERS)), key=lambda k: (k // (2 * len(COLORS)), turn(k)["color"] in taken))
     rest = (look for k in left if (look := turn(k)) not in list(found.values()))
     return {name: found[name] if name in found else next(rest) for name in names}
 

@@ -237,6 +237,7 @@ def _sorted_pairs(name: str, options) -> tuple[tuple[str, object], ...]:
     try:
         pairs = [(key, _frozen(value)) for key, value in (options.items() if isinstance(options, Mapping) else options)]
         found = dict(pairs)
+        hash(tuple(pairs))
     except (TypeError, ValueError):
         pairs, found = [()], {}
     if len(found) < len(pairs) or not all(isinstance(key, str) for key in found):
